@@ -1,0 +1,64 @@
+"""Values that flow from codecs to nets: ragged columns and batches. Numpy only, never changed once made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """B rows of uneven length in one flat array: row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: npt.NDArray[np.int32]  # [sum of lengths]
+    offsets: Ints  # [B + 1]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> Ints:
+        """Length of each row [B]."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Ints) -> "Ragged":
+        """Copy the named rows, in the order named."""
+        lengths = self.lengths[rows]
+        return Ragged.of([self[row] for row in rows], lengths)
+
+    @staticmethod
+    def of(rows: Sequence[npt.NDArray[np.int32]], lengths: Ints | None = None) -> "Ragged":
+        """Join rows into one value."""
+        if lengths is None:
+            lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        values = np.concatenate(rows) if rows else np.empty(0, np.int32)
+        return Ragged(values.astype(np.int32, copy=False), np.concatenate(([0], np.cumsum(lengths))))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B rows made ready for a net: `inputs` go to the graph under their own names.
+
+    `target` is empty where answers are wanted and not known; `rows` are the rows' places in the input [B].
+    """
+
+    inputs: Mapping[str, Array]
+    target: Mapping[str, Array]
+    rows: Ints
+
+
+def pad(rows: Ragged, fill: int = 0) -> Ints:
+    """Rows as one rectangle [B, longest], filled with `fill` past each row's end."""
+    lengths = rows.lengths
+    width = int(lengths.max(initial=0))
+    out = np.full((len(rows), width), fill, np.int64)
+    out[np.arange(width) < lengths[:, None]] = rows.values
+    return out

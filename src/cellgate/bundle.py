@@ -1,0 +1,223 @@
+"""Bundle: a trained task in a folder. Loads, answers, evaluates and checks itself; needs no torch.
+
+    bundle.json           task, settings, metrics on dev, facts of the data, the graph's contract, checksums
+    codec.json            what the codecs learned; tokenizer.json beside it
+    weights.safetensors   the net's weights
+    model.onnx            the graph that answers; model.int8.onnx: smaller and faster, for one text at a time
+    parity.json           how far torch, float and int8 answers are apart on dev
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from pydantic import ValidationError
+
+from cellgate import codecs
+from cellgate.batch import Array, Floats
+from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.data.batching import by_length
+from cellgate.errors import BundleError, DataError, UsageError
+from cellgate.metrics import calibration_error
+from cellgate.task import Alternative, Prediction, Row, Task, find
+
+FORMAT = 1
+Precision = Literal["float", "int8"]
+_GRAPHS: dict[Precision, str] = {"float": "model.onnx", "int8": "model.int8.onnx"}
+_CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx")
+_CHUNK_ROWS, _BATCH_ROWS, _BATCH_TOKENS = 512, 64, 16_000
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open Bundle. Answers are the graph's; a row gets the same answer alone and in any company."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    task: Task
+    source: TextCodec
+    target: LabelCodec
+    precision: Precision
+
+    @cached_property
+    def _session(self) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_mem_pattern = False  # batches differ in shape: patterns would be kept for each
+        options.enable_cpu_mem_arena = False  # the arena never shrinks; memory must stay constant
+        path = self.folder / _GRAPHS[self.precision]
+        if not path.exists():
+            raise UsageError(f"{self.folder} has no {path.name}: only LSTMs have one; open it with precision='float'")
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def predict(self, rows: Sequence[Row | Mapping[str, Any] | str]) -> list[Prediction]:
+        """Fill in the blank of each row, in order; a plain string stands for a row's only given field."""
+        if isinstance(rows, str):
+            raise UsageError(f"predict takes a list of rows, got one string; write predict([{rows[:20]!r}])")
+        return list(self.predict_each(rows))
+
+    def predict_each(self, rows: Iterable[Row | Mapping[str, Any] | str]) -> Iterator[Prediction]:
+        """As `predict`, but from any iterable and in constant memory."""
+        records = (self.record(row) for row in rows)
+        while chunk := list(islice(records, _CHUNK_ROWS)):
+            scores = self.scores([getattr(record, self.task.given[0]) for record in chunk])
+            for record, answer in zip(chunk, self.target.decode(scores), strict=True):
+                filled = record.model_copy(update={self.task.wanted: answer.value})
+                others = tuple(Alternative(value, chance) for value, chance in answer.alternatives)
+                yield Prediction(filled, answer.value, answer.confidence, others)
+
+    def record(self, row: Row | Mapping[str, Any] | str) -> Row:
+        """Make a record of what the user gave."""
+        if isinstance(row, Row):
+            return row
+        if isinstance(row, str):
+            row = {self.task.given[0]: row}
+        try:
+            return self.task.record.model_validate(row)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            fields = ", ".join(self.task.fields)
+            raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {fields}") from None
+
+    def scores(self, values: Sequence[str]) -> Floats:
+        """Log-probabilities [N, L] of N given values."""
+        out = np.empty((len(values), len(self.target)), np.float32)
+        columns = self.source.encode(values)
+        lengths = columns["tokens"].lengths
+        for rows in by_length(lengths, rows=_BATCH_ROWS, tokens=_BATCH_TOKENS):
+            inputs = self.source.collate({name: column.take(rows) for name, column in columns.items()})
+            out[rows] = self._session.run(["scores"], inputs | self.initial_state(len(rows)))[0]
+        return out
+
+    def initial_state(self, rows: int) -> dict[str, Array]:
+        """The graph's state before a text begins, axis 0 the batch; empty for a net that reads both ways."""
+        graph = self.manifest["graph"]
+        state = {}
+        for entry in graph["state"]:
+            array = np.zeros((rows, *entry["shape"]), entry["dtype"])
+            array[:] = graph["initial"].get(entry["name"], 0)
+            state[entry["name"]] = array
+        return state
+
+    def evaluate(self, records: Iterable[Row]) -> dict[str, Any]:
+        """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
+
+        Rows whose label was never seen in training count as wrong; `unseen` counts them by label.
+        """
+        truth: list[str] = []
+        answers: list[str] = []
+        confidence: list[float] = []
+        unseen: dict[str, int] = {}
+
+        def given() -> Iterator[Row]:
+            for record in records:
+                value = getattr(record, self.task.wanted)
+                truth.append(value)
+                if value not in self.target.labels:
+                    unseen[value] = unseen.get(value, 0) + 1
+                yield record
+
+        for prediction in self.predict_each(given()):
+            answers.append(prediction.value)
+            confidence.append(prediction.confidence)
+        if not truth:
+            raise DataError("no rows to evaluate; give a file with at least one row")
+        if sum(unseen.values()) == len(truth):
+            raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
+        right = [t == a for t, a in zip(truth, answers, strict=True)]
+        metrics = {metric.__name__: metric(truth, answers) for metric in self.task.metrics}
+        error = calibration_error(np.array(confidence, np.float32), right)
+        return {**metrics, "n": len(truth), "calibration_error": error, "unseen": unseen}
+
+
+def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
+    """Open the Bundle in `folder`; a damaged, foreign or newer one is a BundleError."""
+    folder = Path(folder)
+    _finish_replacing(folder)
+    manifest = _read_manifest(folder)
+    for name, wanted in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing; copy the Bundle again or train it again")
+        if _hash(path) != wanted:
+            raise BundleError(f"{path} is damaged (its checksum differs); copy the Bundle again or train it again")
+    state = json.loads((folder / "codec.json").read_text("utf-8"))
+    source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
+    if not isinstance(source, TextCodec) or not isinstance(target, LabelCodec):
+        raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
+    return Bundle(folder, manifest, find(manifest["task"]), source, target, precision)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "bundle.json"
+    if not folder.is_dir():
+        raise BundleError(f"no folder {str(folder)!r}; a Bundle is the folder that `cellgate train ... -o FOLDER` makes")
+    if not path.is_file():
+        raise BundleError(f"{folder} is no Bundle: it has no bundle.json; name the folder given to `cellgate train -o`")
+    again = "copy the Bundle again or train it again"
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise BundleError(f"{path} is damaged: it is not JSON any more; {again}") from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise BundleError(f"{path} is not of Cellgate: it names no format; name a folder made by `cellgate train`")
+    if not isinstance(manifest["format"], int) or manifest["format"] > FORMAT:
+        raise BundleError(
+            f"{path} has format {manifest['format']!r}, written by Cellgate {manifest.get('cellgate')}; this program "
+            f"reads up to format {FORMAT}: upgrade with `pip install -U cellgate`"
+        )
+    if manifest.get("checksum") != _checksum(manifest):
+        raise BundleError(f"{path} is damaged (its checksum differs); {again}")
+    return manifest
+
+
+def seal(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write bundle.json over the files that stand in `folder`, with their checksums."""
+    files = {name: _hash(folder / name) for name in _CHECKED if (folder / name).exists()}
+    full = {"format": FORMAT, **manifest, "files": files}
+    full["checksum"] = _checksum(full)
+    (folder / "bundle.json").write_text(json.dumps(full, ensure_ascii=False, indent=1), "utf-8")
+
+
+def work_folder(folder: Path) -> Path:
+    """Where the unfinished training of a Bundle lies."""
+    return folder.with_name(folder.name + ".training")
+
+
+def replace_bundle(staged: Path, folder: Path) -> None:
+    """Put a sealed Bundle in place of whatever Bundle `folder` holds; a crash leaves one of the two.
+
+    Between the two renames `folder` is missing and the old Bundle lies in the work folder; `open_bundle` and the next
+    training put it back.
+    """
+    old = work_folder(folder) / "old"
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    staged.rename(folder)
+
+
+def _finish_replacing(folder: Path) -> None:
+    """Undo half a `replace_bundle`."""
+    old = work_folder(folder) / "old"
+    if not folder.exists() and old.is_dir():
+        old.rename(folder)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in manifest.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,165 @@
+"""Text to tokens, each token to a number and to its characters.
+
+A token outside the vocabulary still has its characters, so nets can tell unknown words apart.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Encoding, Tokenizer
+
+from cellgate.batch import Array, Ints, Ragged, pad
+from cellgate.config import TextConfig
+from cellgate.errors import DataError
+from cellgate.text.tokens import Unit, han_share, learn_tokenizer
+
+UNKNOWN_ID, EMPTY_ID = 0, 1
+WORD_START, WORD_END = 1, 2  # code points no text contains as letters: they mark a spelling's ends
+_SPELLED = 18  # characters of a token that are kept as its spelling
+_SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
+_LONGEST_TOKEN = 64  # characters per token, on average, that are read of a text before it is cut
+
+
+@dataclass(frozen=True)
+class TextCodec:
+    """A learned tokeniser and what was seen while learning it."""
+
+    tokenizer: Tokenizer
+    unit: Unit
+    mean_tokens: float  # of the training texts
+    max_tokens: int
+    spellings: Ints  # [vocabulary, characters], see `_spell`
+
+    @classmethod
+    def learn(cls, config: TextConfig, texts: Iterable[str]) -> "TextCodec":
+        """Learn a vocabulary from training texts, which are iterated more than once."""
+        sample = list(islice(iter(texts), _SAMPLE))
+        unit: Unit
+        if config.unit == "auto":
+            unit = "character" if han_share(sample) > 0.5 else "word"
+        else:
+            unit = config.unit
+        tokenizer = learn_tokenizer(
+            texts,
+            unit,
+            lowercase=config.lowercase,
+            nfkc=config.nfkc,
+            min_count=config.min_count,
+            max_vocabulary=config.max_vocabulary,
+        )
+        lengths = [min(len(e), config.max_tokens) for e in tokenizer.encode_batch_fast(sample)]
+        if not any(lengths):
+            raise DataError("every text is empty; name the column that holds the texts")
+        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens)
+
+    @classmethod
+    def _of(cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int) -> "TextCodec":
+        vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        spellings = _spell([token for token, _ in vocabulary])
+        spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
+        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings)
+
+    def __len__(self) -> int:
+        return len(self.spellings)
+
+    def encode(self, texts: Sequence[str]) -> dict[str, Ragged]:
+        """Encode B texts: "tokens" (ids), "unknown" (characters of tokens with id 0, each ended by 0),
+        "cut" (1 where a text was longer than `max_tokens`). An empty text is one EMPTY token.
+        """
+        limit = _LONGEST_TOKEN * self.max_tokens
+        encodings = self.tokenizer.encode_batch([text[:limit] for text in texts])
+        tokens: list[Array] = []
+        unknown: list[Array] = []
+        cut = np.zeros(len(texts), np.int32)
+        for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            ids = encoding.ids
+            cut[row] = len(ids) > self.max_tokens or len(text) > limit
+            ids = ids[: self.max_tokens] or [EMPTY_ID]
+            tokens.append(np.array(ids, np.int32))
+            words = self._unknown_words(text, encoding) if UNKNOWN_ID in ids else ""
+            unknown.append(np.frombuffer(words.encode("utf-32-le", "replace"), np.int32))
+        return {
+            "tokens": Ragged.of(tokens),
+            "unknown": Ragged.of(unknown),
+            "cut": Ragged(cut, np.arange(len(texts) + 1)),
+        }
+
+    def _unknown_words(self, text: str, encoding: Encoding) -> str:
+        """Spell the unknown tokens of one text in order, each followed by NUL."""
+        normalize = self.tokenizer.normalizer.normalize_str
+        offsets = encoding.offsets
+        words = [
+            normalize(text[slice(*offsets[place])])[:_SPELLED].replace("\0", " ")
+            for place, token in enumerate(encoding.ids[: self.max_tokens])
+            if token == UNKNOWN_ID
+        ]
+        return "".join(word + "\0" for word in words)
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Place of each token in `text`: half-open, in code points; none for an empty text."""
+        spans: list[tuple[int, int]] = self.tokenizer.encode(text).offsets[: self.max_tokens]
+        return spans
+
+    def collate(self, columns: dict[str, Ragged]) -> dict[str, Array]:
+        """Encoded rows as the net's inputs.
+
+        tokens [B, T]: rows of the table below; lengths [B]; and a table of the U distinct tokens:
+        words [U]: vocabulary ids; spelling [U, C]: characters between WORD_START and WORD_END, 0 past the end.
+        """
+        ids = columns["tokens"]
+        is_unknown = ids.values == UNKNOWN_ID
+        known, index = np.unique(ids.values[~is_unknown], return_inverse=True)
+        unknown = _unknown_spellings(columns["unknown"].values)
+        table = np.empty(len(ids.values), np.int32)
+        table[~is_unknown] = index
+        table[is_unknown] = len(known) + np.arange(len(unknown))
+        spelling = np.concatenate([self.spellings[known], unknown])
+        width = max(1, int(np.count_nonzero(spelling.any(axis=0))))
+        return {
+            "tokens": pad(Ragged(table, ids.offsets)),
+            "lengths": ids.lengths,
+            "words": np.concatenate([known, np.full(len(unknown), UNKNOWN_ID)]).astype(np.int64),
+            "spelling": np.ascontiguousarray(spelling[:, :width]),
+        }
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write tokenizer.json; return the rest."""
+        self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        return {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
+
+    @classmethod
+    def load(cls, folder: Path, state: dict[str, Any]) -> "TextCodec":
+        """Read back what `save` wrote."""
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"])
+
+
+def _spell(words: Sequence[str]) -> Ints:
+    """Characters of each word [N, 2 + 18] as code points between WORD_START and WORD_END, then 0."""
+    letters = np.array(words, dtype=f"<U{_SPELLED}").view(np.uint32).reshape(len(words), _SPELLED)
+    return _marked(letters.astype(np.int64))
+
+
+def _marked(letters: Ints) -> Ints:
+    """Put the end marks around rows of code points [N, 18] that end with zeros."""
+    count = len(letters)
+    out = np.zeros((count, _SPELLED + 2), np.int64)
+    out[:, 0] = WORD_START
+    out[:, 1:-1] = letters
+    out[np.arange(count), 1 + np.count_nonzero(letters, axis=1)] = WORD_END
+    return out
+
+
+def _unknown_spellings(flat: Array) -> Ints:
+    """Rows of `_spell` for words given as one run of code points, each ended by 0."""
+    ends = np.flatnonzero(flat == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+    words = Ragged(flat[flat != 0].astype(np.int32), np.concatenate(([0], np.cumsum(ends - starts))))
+    letters = np.zeros((len(ends), _SPELLED), np.int64)
+    padded = pad(words)
+    letters[:, : padded.shape[1]] = padded
+    return _marked(letters)

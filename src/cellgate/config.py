@@ -1,0 +1,160 @@
+"""Typed settings. Every default of the project is written here or in a task's own `Config`, once.
+
+Sizes that follow from the data (vocabulary, labels, n-grams kept) are arguments of what needs them, never settings.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cellgate.errors import UsageError, nearest
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Options(BaseModel):
+    """A frozen group of settings; an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], origin: str) -> Self:
+        """Validate `values`; `origin` (a file name, say) stands in the message of a UsageError."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_sentence(cls, error, origin)) from None
+
+    def to_yaml(self) -> str:
+        """All settings as YAML that `parse(yaml.safe_load(...))` reads back to an equal value."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _sentence(cls: type[Options], error: ValidationError, origin: str) -> str:
+    """Say the first problem of a validation error: setting, value, remedy."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = setting_names(cls)
+        group = ".".join(path[:-1])
+        siblings = [k for k in known if k.rpartition(".")[0] == group]
+        hint = nearest(name, known)
+        return f"no setting {name!r} in {origin}{hint or '; settings here: ' + ', '.join(siblings)}"
+    return f"setting {name!r} in {origin}: {first['msg'].lower()}, got {first['input']!r}"
+
+
+def setting_names(cls: type[BaseModel], prefix: str = "") -> list[str]:
+    """List the dotted names of all settings under a class, in order of definition."""
+    names: list[str] = []
+    for name, field in cls.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names.append(prefix + name)
+            names += setting_names(inner, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+class TextConfig(Options):
+    """How a text becomes tokens."""
+
+    unit: Literal["auto", "word", "subword", "character"] = "auto"
+    """What one token is; auto: characters where most letters are Han, else words."""
+    lowercase: bool = True
+    """Fold case before anything else."""
+    nfkc: bool = True
+    """Unify compatibility forms (full-width letters, ligatures) by Unicode NFKC."""
+    min_count: Count = 2
+    """A token must occur this often in training to have a vector of its own."""
+    max_vocabulary: Count = 30_000
+    """At most this many tokens have vectors of their own, the most frequent ones."""
+    max_tokens: Count = 1_000
+    """A longer text is cut to this many tokens; how many were cut is counted and said."""
+
+
+class EncoderConfig(Options):
+    """Token vectors and the recurrent layers over them."""
+
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent cell."""
+    layers: Annotated[int, Field(ge=1, le=3)] = 1
+    """Recurrent layers, one above the other."""
+    directions: Literal[1, 2] = 2
+    """2 reads both ways; 1 reads forward only, so that answers can be streamed."""
+    embedding: Count = 128
+    """Width of a token's vector."""
+    hidden: Count = 96
+    """Width of a layer's output, per direction."""
+    buckets: Count = 16_384
+    """Vectors shared by hashed character n-grams (of words) or character pairs (of characters)."""
+    word_dropout: Fraction = 0.2
+    """Share of tokens whose vector is blanked in training."""
+    embedding_dropout: Fraction = 0.5
+    """Share of vector columns dropped through a whole text in training (locked dropout)."""
+    layer_dropout: Fraction = 0.3
+    """Share of columns dropped between layers, locked likewise."""
+
+
+class HeadConfig(Options):
+    """From the encoder's outputs to one score a label: pooling, then one linear map."""
+
+    dropout: Fraction = 0.5
+    """Share of pooled columns dropped in training."""
+    label_smoothing: Fraction = 0.1
+    """Share of the target spread over all labels (Szegedy et al. 2016)."""
+
+
+class BagConfig(Options):
+    """The linear half: a TF-IDF-weighted bag of word and character n-grams."""
+
+    enabled: bool = True
+    """Train this half beside the recurrent one."""
+    words: Annotated[int, Field(ge=1, le=4)] | Literal["auto"] = "auto"
+    """Longest word n-gram; auto: 2 for short texts, 3 for long texts and for characters."""
+    characters: bool | Literal["auto"] = "auto"
+    """Also n-grams of 2 to 5 characters inside words; auto: for short texts of words."""
+    min_count: Count | Literal["auto"] = "auto"
+    """An n-gram must stand in this many training texts; auto: 1 for short texts of words, else 2."""
+    max_weights: Count = 6_000_000
+    """At most this many weights (n-grams kept x labels): bounds the size of the Bundle."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    """Adam's step for this half."""
+
+
+class TrainConfig(Options):
+    """The course of training."""
+
+    seed: int = 0
+    """Seeds every random choice; the same seed and thread count give the same bytes."""
+    epochs: Count | Literal["auto"] = "auto"
+    """Passes over the data; auto follows its size."""
+    max_steps: Count | None = None
+    """Stop after this many steps whatever `epochs` says."""
+    batch_rows: Count = 64
+    """Texts a step (fewer where the data are few)."""
+    batch_tokens: Count = 24_000
+    """Padded tokens a step at most."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.003
+    """Peak of AdamW's one-cycle schedule."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's decay."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    patience: Count = 4
+    """Stop after this many epochs without a better dev metric."""
+    dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the rows held out as dev where no dev file is given."""
+    threads: Count | None = None
+    """CPU threads; none: all cores."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """Longest stretch of training that a kill can lose, in seconds."""
+
+
+class TaskConfig(Options):
+    """What every task's settings hold; a task adds its own groups."""
+
+    train: TrainConfig = TrainConfig()

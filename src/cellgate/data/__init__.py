@@ -1,0 +1,1 @@
+"""Reading the user's files, and batching what was read."""

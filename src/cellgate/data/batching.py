@@ -1,0 +1,55 @@
+"""Which rows make a batch: rows of like length together, so that little is padding."""
+
+import numpy as np
+
+from cellgate.batch import Ints
+
+_POOL = 50  # batches whose rows are sorted by length together: little padding, and still well mixed
+
+
+def epoch_order(lengths: Ints, *, rows: int, tokens: int, seed: int, epoch: int) -> list[Ints]:
+    """Shuffle all rows into batches of at most `rows` rows and `tokens` padded tokens (one row at least)."""
+    random = np.random.default_rng([seed, epoch])
+    shuffled = random.permutation(len(lengths))
+    batches: list[Ints] = []
+    for start in range(0, len(shuffled), rows * _POOL):
+        pool = shuffled[start : start + rows * _POOL]
+        batches += _cut(pool[np.argsort(lengths[pool], kind="stable")], lengths, rows, tokens)
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+def by_length(lengths: Ints, *, rows: int, tokens: int) -> list[Ints]:
+    """All rows from short to long, in batches as above."""
+    return _cut(np.argsort(lengths, kind="stable"), lengths, rows, tokens)
+
+
+def _cut(order: Ints, lengths: Ints, rows: int, tokens: int) -> list[Ints]:
+    """Cut rows sorted by length into batches."""
+    batches, start = [], 0
+    while start < len(order):
+        end = min(start + rows, len(order))
+        while end - start > 1 and (end - start) * lengths[order[end - 1]] > tokens:
+            end -= 1
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+def split(groups: Ints, fraction: float, seed: int, limit: int = 20_000) -> tuple[Ints, Ints]:
+    """Choose dev rows at random with each group's share kept; returns the rows of train and of dev, sorted.
+
+    Every group keeps a row in train; dev has at most about `limit` rows.
+    """
+    random = np.random.default_rng([seed, len(groups)])
+    fraction = min(fraction, limit / len(groups))
+    order = random.permutation(len(groups))
+    order = order[np.argsort(groups[order], kind="stable")]
+    chosen = np.zeros(len(groups), bool)
+    # Every 1/fraction-th row of the rows sorted by group: shares are kept even where groups are small.
+    place = (np.arange(len(order)) + 0.5) * fraction
+    chosen[order] = np.floor(place + 0.5) > np.floor(place + 0.5 - fraction)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        if chosen[members].all():
+            chosen[members[0]] = False
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -1,0 +1,168 @@
+"""From a trained net to the graphs that answer: ONNX in float, and in int8 for one text at a time.
+
+Large weights stand once, in weights.safetensors; both graphs point into that file.
+"""
+
+import json
+import struct
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cellgate.errors import WorkError
+from cellgate.ops import translations
+
+_SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the graph
+
+
+class _Answering(nn.Module):
+    """The net with named positional inputs: the batch's fields, then the state's arrays."""
+
+    def __init__(self, net: nn.Module, fields: list[str], state: list[str]) -> None:
+        super().__init__()
+        self.net, self.fields, self.state = net, fields, state
+
+    def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
+        fields = dict(zip(self.fields, arrays, strict=False))
+        before = dict(zip(self.state, arrays[len(self.fields) :], strict=True))
+        scores, after = self.net(fields, before)
+        return (scores, *(after[name] for name in self.state))
+
+
+def export(net: nn.Module, example: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
+    """Write weights.safetensors, model.onnx and, for an LSTM, model.int8.onnx; return the graph's contract.
+
+    `example` is a batch of at least two rows, tokens and distinct tokens; its sizes are not kept.
+    The contract lists inputs, outputs and the state's arrays with their first values.
+    """
+    net.eval()
+    weights = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+    state: dict[str, Tensor] = net.initial_state(2) if net.streams else {}  # type: ignore[operator]
+    traced = _trace(net, example, state)
+    float_graph = folder / "model.onnx"
+    onnx.save(traced, float_graph)
+    folded = _fold(float_graph)
+    onnx.save(_share_weights(folded, weights, folder), float_graph)
+    _quantise(folded, weights, folder)
+    return {
+        "inputs": list(example),
+        "output": "scores",
+        "state": [
+            {"name": name, "dtype": str(value.numpy().dtype), "shape": list(value.shape[1:])}
+            for name, value in state.items()
+        ],
+        "initial": {name: value[0].tolist() for name, value in state.items() if value.any()},
+    }
+
+
+def _trace(net: nn.Module, example: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> onnx.ModelProto:
+    """Run torch's exporter; every axis named in `net.axes`, and the batch of the state, stays open."""
+    names = {axis for axes in net.axes.values() for axis in axes}  # type: ignore[union-attr, operator]
+    open_axes = {axis: torch.export.Dim(axis, min=1) for axis in sorted(names)}
+    batch = len(example["lengths"])
+    before = tuple(value[:1].expand(batch, *value.shape[1:]).contiguous() for value in state.values())
+    shapes: list[dict[int, Any]] = [
+        {place: open_axes[axis] for place, axis in enumerate(net.axes[name])}  # type: ignore[index]
+        for name in example
+    ]
+    shapes += [{0: open_axes["batch"]} for _ in state]
+    with torch.no_grad(), _no_export_warnings():
+        program = torch.onnx.export(
+            _Answering(net, list(example), list(state)),
+            (*example.values(), *before),
+            dynamo=True,
+            dynamic_shapes=(tuple(shapes),),
+            input_names=[*example, *state],
+            output_names=["scores", *(f"{name}.next" for name in state)],
+            custom_translation_table=translations(),
+            verbose=False,
+        )
+    if program is None:
+        raise WorkError("torch wrote no ONNX graph; this is a bug of Cellgate, please report it")
+    return program.model_proto
+
+
+@contextmanager
+def _no_export_warnings() -> Iterator[None]:
+    """Torch's exporter warns of its own internals, which no user of ours can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _fold(graph: Path) -> onnx.ModelProto:
+    """Fold constants (the reordered gates above all), or `DynamicQuantizeLSTM` cannot be formed."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    target = graph.with_name("folded.onnx")
+    options.optimized_model_filepath = str(target)
+    ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    folded = onnx.load(target)
+    target.unlink()
+    return folded
+
+
+def _share_weights(
+    model: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Path
+) -> onnx.ModelProto:
+    """A copy of the graph whose large tensors, where unchanged, point into weights.safetensors."""
+    shared = onnx.ModelProto()
+    shared.CopyFrom(model)
+    places = _places(folder / "weights.safetensors")
+    by_content = {
+        (str(value.numpy().dtype), tuple(value.shape), value.numpy().tobytes()): name
+        for name, value in weights.items()
+        if value.nbytes >= _SHARED_BYTES
+    }
+    for tensor in shared.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        name = by_content.get((str(array.dtype), array.shape, array.tobytes()))
+        if name is None:
+            continue
+        start, length = places[name]
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", "weights.safetensors"), ("offset", start), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+    return shared
+
+
+def _places(path: Path) -> dict[str, tuple[int, int]]:
+    """Where each tensor of a safetensors file lies: offset and length in bytes."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return {
+        name: (8 + size + entry["data_offsets"][0], entry["data_offsets"][1] - entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
+def _quantise(folded: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write model.int8.onnx with every LSTM in int8; onnxruntime quantises no other cell."""
+    if not any(node.op_type == "LSTM" for node in folded.graph.node):
+        return
+    plain = onnx.ModelProto()
+    plain.CopyFrom(folded)
+    del plain.graph.value_info[:]  # quantize_dynamic stumbles over the shapes it holds
+    source, target = folder / "plain.onnx", folder / "model.int8.onnx"
+    onnx.save(plain, source)
+    quantize_dynamic(source, target, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
+    source.unlink()
+    quantised = onnx.load(target)
+    kinds = {node.op_type for node in quantised.graph.node}
+    if "LSTM" in kinds or "DynamicQuantizeLSTM" not in kinds:
+        raise WorkError("an LSTM stayed in float; this is a bug of Cellgate, please report it")
+    onnx.save(_share_weights(quantised, weights, folder), target)

@@ -1,0 +1,112 @@
+"""Encoder: tokens [B, T] to vectors in context [B, T, width]."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cellgate.codecs import TextCodec
+from cellgate.config import EncoderConfig
+from cellgate.nets.dropout import blank, locked
+from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.ops import State, Weights, gru, init_weights, lstm, rnn
+
+_CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+_SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
+
+
+class TokenVectors(nn.Module):
+    """A vector for each token: its own, plus one made of hashed n-grams that unknown tokens have too.
+
+    Words: the mean over their character n-grams. Characters: the pair of a character and the one before it.
+    """
+
+    def __init__(self, config: EncoderConfig, source: TextCodec) -> None:
+        super().__init__()
+        self.pairs = source.unit == "character"
+        self.own = nn.Parameter(torch.randn(len(source), config.embedding) * 0.1)
+        self.shared = nn.Parameter(torch.randn(config.buckets, config.embedding) * 0.1)
+
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """The token before the first one, where pairs are read."""
+        return {"vectors.tail": first_tail(rows, 2)} if self.pairs else {}
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Vectors [B, T, embedding] and the state after them."""
+        tokens, spelling = inputs["tokens"], inputs["spelling"]
+        own = F.embedding(inputs["words"], self.own)  # [U, embedding]
+        if self.pairs:
+            hashes = token_hashes(spelling)[tokens]
+            grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
+            shared = F.embedding(grams[:, :, 1] % len(self.shared), self.shared)
+            after = {"vectors.tail": next_tail(hashes, state["vectors.tail"], inputs["lengths"])}
+            return F.embedding(tokens, own) + shared, after
+        grams, exists = character_ngrams(spelling, _SHORTEST, _LONGEST)  # [U, K]
+        shared = F.embedding(grams % len(self.shared), self.shared) * exists.unsqueeze(-1)
+        mean = shared.sum(1) / exists.sum(1, keepdim=True).clamp(min=1)
+        return F.embedding(tokens, own + mean), {}
+
+
+class Encoder(nn.Module):
+    """Token vectors, then 1 to 3 recurrent layers that read in one direction or in both."""
+
+    def __init__(self, config: EncoderConfig, source: TextCodec) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.hidden * config.directions
+        self.vectors = TokenVectors(config, source)
+        self.weights = nn.ModuleList()
+        for layer in range(config.layers):
+            width = self.width if layer else config.embedding
+            for _ in range(config.directions):
+                made = init_weights(config.cell, width, config.hidden)
+                parameters = {
+                    name: nn.Parameter(value) for name, value in made._asdict().items() if value is not None
+                }
+                self.weights.append(nn.ParameterDict(parameters))
+
+    @property
+    def streams(self) -> bool:
+        """Whether a text can be fed piece by piece: it is read forward only."""
+        return self.config.directions == 1
+
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """Everything remembered before a text begins; axis 0 is the batch."""
+        state = self.vectors.initial_state(rows)
+        if self.streams:
+            for layer in range(self.config.layers):
+                for name in ("h", "c") if self.config.cell == "lstm" else ("h",):
+                    state[f"layer{layer}.{name}"] = torch.zeros(rows, self.config.hidden)
+        return state
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Outputs [B, T, width], zero past each text's end, and the state after them."""
+        config, lengths = self.config, inputs["lengths"]
+        x, after = self.vectors(inputs, state)
+        if self.training:
+            x = locked(blank(x, config.word_dropout), config.embedding_dropout)
+        run = _CELLS[config.cell]
+        for layer in range(config.layers):
+            if self.training and layer:
+                x = locked(x, config.layer_dropout)
+            outputs = []
+            for direction in range(config.directions):
+                weights = Weights(**self.weights[layer * config.directions + direction])
+                before = (
+                    State(state[f"layer{layer}.h"], state.get(f"layer{layer}.c")) if self.streams else None
+                )
+                y, last = run(x, weights, before, lengths, reverse=direction == 1)
+                outputs.append(y)
+                if self.streams:
+                    after |= {
+                        f"layer{layer}.{name}": value
+                        for name, value in last._asdict().items()
+                        if value is not None
+                    }
+            x = torch.cat(outputs, 2)
+        return x, after

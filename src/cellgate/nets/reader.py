@@ -1,0 +1,140 @@
+"""Reader: encoder and head, with a linear half beside them. Reads a whole text or a stream, answers with scores."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cellgate.batch import Array, Floats, Ints
+from cellgate.config import TrainConfig
+from cellgate.nets.bag import Bag
+from cellgate.nets.calibration import best_share, best_temperature
+from cellgate.nets.encoder import Encoder
+from cellgate.nets.head import Head
+
+# Inputs of the graph and their axes; the state's arrays follow, axis 0 the batch.
+AXES = {
+    "tokens": ("batch", "time"),
+    "lengths": ("batch",),
+    "words": ("types",),
+    "spelling": ("types", "characters"),
+}
+
+
+class Reader(nn.Module):
+    """Batch -> loss, or batch and state -> log-probabilities [B, L] and state.
+
+    The halves are taught by losses of their own; their log-probabilities are mixed by `share` (the linear
+    half's weight) and sharpened by `temperature`, both chosen on dev by `calibrate`.
+    """
+
+    share: Tensor
+    temperature: Tensor
+    axes: Mapping[str, tuple[str, ...]] = AXES
+
+    def __init__(self, encoder: Encoder, head: Head, bags: Sequence[Bag]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.bags = nn.ModuleList(bags)  # none or one
+        self.register_buffer("share", torch.tensor(0.5 if bags else 0.0))
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    @property
+    def streams(self) -> bool:
+        """Whether answers follow a text fed piece by piece."""
+        return self.encoder.streams
+
+    def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
+        """Look once at training inputs before training begins."""
+        for bag in self.bags:
+            bag.prepare(batches)
+
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, object]]:
+        """Parameters with their peak learning rate and decay, for the optimiser."""
+        linear = list(self.bags.parameters())
+        apart = {id(parameter) for parameter in linear}
+        rest = [parameter for parameter in self.parameters() if id(parameter) not in apart]
+        groups: list[dict[str, object]] = [
+            {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay}
+        ]
+        groups += [
+            {"params": list(bag.parameters()), "lr": bag.learning_rate, "weight_decay": 0.0}
+            for bag in self.bags
+        ]
+        return groups
+
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """What is remembered before a text begins: the whole state, pooling and n-grams included."""
+        state = self.encoder.initial_state(rows) | self.head.initial_state(rows)
+        for bag in self.bags:
+            state |= bag.initial_state(rows)
+        return state
+
+    def halves(
+        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Logits [B, L] of each half by name, and the state after the inputs."""
+        y, after = self.encoder(inputs, state)
+        logits, pooled = self.head(y, inputs["lengths"], state)
+        found = {"recurrent": logits}
+        after |= pooled
+        for bag in self.bags:
+            found["linear"], read = bag(inputs, state)
+            after |= read
+        return found, after
+
+    def loss(self, inputs: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the halves' cross-entropies [nats], mean over the batch."""
+        halves, _ = self.halves(inputs, self.initial_state(len(inputs["lengths"])))
+        total = F.cross_entropy(
+            halves["recurrent"], target["label"], label_smoothing=self.head.config.label_smoothing
+        )
+        if "linear" in halves:
+            total = total + F.cross_entropy(halves["linear"], target["label"])
+        return total
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
+        halves, after = self.halves(inputs, state or self.initial_state(len(inputs["lengths"])))
+        mixed = F.log_softmax(halves["recurrent"], 1) * (1.0 - self.share)
+        if "linear" in halves:
+            mixed = mixed + F.log_softmax(halves["linear"], 1) * self.share
+        scores = F.log_softmax(mixed / self.temperature, 1)
+        return scores, after if self.streams else {}
+
+    def calibrate(
+        self, batches: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+    ) -> dict[str, float]:
+        """Choose `share` and `temperature` on dev batches of inputs and target.
+
+        Returns what should be told: each half's own accuracy, and what was chosen.
+        """
+        halves, target = self._dev_scores(batches)
+        told = {f"{name}_accuracy": float(np.mean(s.argmax(1) == target)) for name, s in halves.items()}
+        mixed = halves["recurrent"]
+        if "linear" in halves:
+            share = best_share(halves["recurrent"], halves["linear"], target)
+            self.share.fill_(share)
+            mixed = (1.0 - share) * halves["recurrent"] + share * halves["linear"]
+        self.temperature.fill_(best_temperature(mixed, target))
+        return told | {"linear_share": float(self.share), "temperature": float(self.temperature)}
+
+    @torch.no_grad()
+    def _dev_scores(
+        self, batches: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
+    ) -> tuple[dict[str, Floats], Ints]:
+        """Log-probabilities [N, L] of each half and labels [N], of rows whose label was seen in training."""
+        scores: dict[str, list[Floats]] = {}
+        labels: list[Ints] = []
+        for inputs, target in batches:
+            halves, _ = self.halves(inputs, self.initial_state(len(inputs["lengths"])))
+            seen = target["label"] >= 0
+            for name, logits in halves.items():
+                scores.setdefault(name, []).append(F.log_softmax(logits, 1)[seen].numpy())
+            labels.append(target["label"][seen].numpy())
+        return {name: np.concatenate(parts) for name, parts in scores.items()}, np.concatenate(labels)

@@ -1,0 +1,62 @@
+"""classify: say which of the labels seen in training fits a text.
+
+words [B, T] -> Encoder -> [B, T, D*H] -> max + mean + attention -> labels [B, L]
+                n-grams  -> Bag       -> labels [B, L]           summed as calibrated log-probabilities
+"""
+
+from typing import TYPE_CHECKING
+
+from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TaskConfig, TextConfig
+from cellgate.metrics import accuracy, macro_f1
+from cellgate.task import Row, Task
+
+if TYPE_CHECKING:
+    from cellgate.nets import Reader
+
+
+class Record(Row):
+    """A text and its label."""
+
+    text: str
+    label: str | None = None  # None: to be found
+
+
+class Config(TaskConfig):
+    """Settings of a classifier."""
+
+    text: TextConfig = TextConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    head: HeadConfig = HeadConfig()
+    bag: BagConfig = BagConfig()
+
+
+def net(config: Config, source: TextCodec, target: LabelCodec) -> "Reader":
+    """Build the untrained net."""
+    from cellgate.nets import Bag, Encoder, Head, Reader  # torch comes only where a net is trained
+
+    encoder = Encoder(config.encoder, source)
+    head = Head(config.head, encoder.width, len(target))
+    bags = [Bag(config.bag, source, len(target))] if config.bag.enabled else []
+    return Reader(encoder, head, bags)
+
+
+TASK = Task(
+    about="Say which label fits a text.",
+    record=Record,
+    given=("text",),
+    wanted="label",
+    config=Config,
+    net=net,
+    source=lambda config: lambda texts: TextCodec.learn(config.text, texts),
+    target=lambda config: LabelCodec.learn,  # noqa: ARG005
+    metrics=(accuracy, macro_f1),
+    toy=(
+        Record(text="The parcel came a day early, lovely!", label="praise"),
+        Record(text="Still waiting, nobody answers my mails.", label="complaint"),
+        Record(text="Great sound and so easy to set up.", label="praise"),
+        Record(text="It broke after a week; I want my money back.", label="complaint"),
+        Record(text="客服很耐心，非常满意", label="praise"),
+        Record(text="包装破损，太失望了", label="complaint"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Strings only: normalising, tokenising, detecting. Knows no ids and no nets."""
