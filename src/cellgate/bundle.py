@@ -22,7 +22,7 @@ import onnxruntime as ort
 from pydantic import ValidationError
 
 from cellgate import codecs
-from cellgate.batch import Array, Floats
+from cellgate.batch import Array, Floats, Ragged
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
@@ -90,10 +90,14 @@ class Bundle:
 
     def scores(self, values: Sequence[str]) -> Floats:
         """Log-probabilities [N, L] of N given values."""
-        out = np.empty((len(values), len(self.target)), np.float32)
-        columns = self.source.encode(values)
+        return self.score_rows(self.source.encode(values))
+
+    def score_rows(self, columns: Mapping[str, Ragged]) -> Floats:
+        """Log-probabilities [N, L] of N encoded rows."""
         lengths = columns["tokens"].lengths
-        for rows in by_length(lengths, rows=_BATCH_ROWS, tokens=_BATCH_TOKENS):
+        out = np.empty((len(lengths), len(self.target)), np.float32)
+        limit = 1 if self.precision == "int8" else _BATCH_ROWS  # int8 scales are a batch's: never mix rows
+        for rows in by_length(lengths, rows=limit, tokens=_BATCH_TOKENS):
             inputs = self.source.collate({name: column.take(rows) for name, column in columns.items()})
             out[rows] = self._session.run(["scores"], inputs | self.initial_state(len(rows)))[0]
         return out
@@ -133,10 +137,17 @@ class Bundle:
             raise DataError("no rows to evaluate; give a file with at least one row")
         if sum(unseen.values()) == len(truth):
             raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
-        right = [t == a for t, a in zip(truth, answers, strict=True)]
-        metrics = {metric.__name__: metric(truth, answers) for metric in self.task.metrics}
-        error = calibration_error(np.array(confidence, np.float32), right)
-        return {**metrics, "n": len(truth), "calibration_error": error, "unseen": unseen}
+        return summary(self.task, truth, answers, np.array(confidence, np.float32)) | {"unseen": unseen}
+
+
+def summary(task: Task, truth: Sequence[str], answers: Sequence[str], confidence: Floats) -> dict[str, Any]:
+    """The task's metrics, the calibration error and n."""
+    right = [t == a for t, a in zip(truth, answers, strict=True)]
+    return {
+        **{metric.__name__: metric(truth, answers) for metric in task.metrics},
+        "calibration_error": calibration_error(confidence, right),
+        "n": len(truth),
+    }
 
 
 def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:

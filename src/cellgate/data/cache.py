@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -27,35 +28,45 @@ class EncodedRows:
         return {name: column.take(rows) for name, column in self.columns.items()}
 
 
-def write_rows(folder: Path, chunks: Iterable[Mapping[str, Ragged]]) -> EncodedRows:
-    """Write chunks of rows one after the other; the manifest comes last, so a torn cache is no cache."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MANIFEST).unlink(missing_ok=True)
-    files = {}
-    ends: dict[str, int] = {}
-    rows = 0
-    try:
-        for chunk in chunks:
-            for name, column in chunk.items():
-                if name not in files:
-                    files[name] = (
-                        (folder / f"{name}.values").open("wb"),
-                        (folder / f"{name}.offsets").open("wb"),
-                    )
-                    files[name][1].write(np.zeros(1, np.int64).tobytes())
-                    ends[name] = 0
-                files[name][0].write(column.values.tobytes())
-                files[name][1].write((column.offsets[1:] + ends[name]).astype(np.int64).tobytes())
-                ends[name] += int(column.offsets[-1])
-            rows += len(next(iter(chunk.values())))
-    finally:
-        for pair in files.values():
+class RowWriter:
+    """Writes chunks of rows one after the other; the manifest comes last, so a torn cache is no cache."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MANIFEST).unlink(missing_ok=True)
+        self._folder = folder
+        self._files: dict[str, tuple[BinaryIO, BinaryIO]] = {}
+        self._ends: dict[str, int] = {}
+        self.rows = 0
+
+    def add(self, chunk: Mapping[str, Ragged]) -> None:
+        """Append rows; every chunk has the same columns."""
+        for name, column in chunk.items():
+            if name not in self._files:
+                self._files[name] = (self._open(name, "values"), self._open(name, "offsets"))
+                self._files[name][1].write(np.zeros(1, np.int64).tobytes())
+                self._ends[name] = 0
+            values, offsets = self._files[name]
+            values.write(column.values.tobytes())
+            offsets.write((column.offsets[1:] + self._ends[name]).astype(np.int64).tobytes())
+            self._ends[name] += int(column.offsets[-1])
+        self.rows += len(next(iter(chunk.values())))
+
+    def _open(self, name: str, part: str) -> BinaryIO:
+        return (self._folder / f"{name}.{part}").open("wb")
+
+    def close(self) -> None:
+        """Close the files without declaring the cache finished."""
+        for pair in self._files.values():
             for file in pair:
                 file.close()
-    staged = folder / (_MANIFEST + ".part")
-    staged.write_text(json.dumps({"rows": rows, "columns": sorted(files)}))
-    os.replace(staged, folder / _MANIFEST)
-    return open_rows(folder)
+
+    def finish(self) -> None:
+        """Close the files and write the manifest: from now on the cache is whole."""
+        self.close()
+        staged = self._folder / (_MANIFEST + ".part")
+        staged.write_text(json.dumps({"rows": self.rows, "columns": sorted(self._files)}))
+        os.replace(staged, self._folder / _MANIFEST)
 
 
 def has_rows(folder: Path) -> bool:

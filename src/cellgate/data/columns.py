@@ -7,18 +7,18 @@ from cellgate.data.readers import Table
 from cellgate.errors import DataError, listed
 
 # Other names that people give a field's column. A field that is not here is found by its own name only.
-SYNONYMS: dict[str, tuple[str, ...]] = {
+SYNONYMS: dict[str, str] = {
     "text": (
         "texts text_a review reviews review_body review_text sentence content contents message comment "
         "question query title body description instruction utterance tweet input document "
         "文本 内容 评论 评论内容 正文 标题 句子 问题"
-    ).split(),
+    ),
     "label": (
         "labels class classes category categories intent sentiment target topic tag polarity rating stars "
         "类别 标签 分类 类型 意图 情感"
-    ).split(),
-    "source": ["src", "input", "原文"],
-    "target": ["tgt", "output", "translation", "summary", "译文"],
+    ),
+    "source": "src input 原文",
+    "target": "tgt output translation summary 译文",
 }
 
 _SAMPLE_ROWS = 1000
@@ -55,7 +55,11 @@ def choose_columns(table: Table, fields: Mapping[str, str | None]) -> Choice:
     if missing:
         sample = _sample(table)
         names = table.columns if header else tuple(str(n) for n in range(1, len(table.columns) + 1))
-        if header and table.files[0].layout.format != "jsonl" and _looks_like_a_row(table.columns, sample):
+        if (
+            not chosen
+            and table.files[0].layout.format != "jsonl"
+            and _looks_like_a_row(table.columns, sample)
+        ):
             raise DataError(_headless(table, missing, sample))
         for field in missing:
             column = _by_content(table, field, names, sample, taken=list(chosen.values()))
@@ -69,13 +73,17 @@ def choose_columns(table: Table, fields: Mapping[str, str | None]) -> Choice:
 def _by_name(table: Table, field: str, chosen: Mapping[str, str]) -> str | None:
     """Return the column that bears the field's name or one synonym of it."""
     free = [name for name in table.columns if name not in chosen.values()]
-    for accepted in ((field,), SYNONYMS.get(field, ())):
+    for accepted in ((field,), _synonyms(field)):
         matches = [name for name in free if name.strip().casefold() in accepted]
         if len(set(matches)) > 1:
             raise DataError(_ambiguous(table, field, matches))
         if matches:
             return matches[0]
     return None
+
+
+def _synonyms(field: str) -> list[str]:
+    return SYNONYMS.get(field, "").split()
 
 
 def _by_content(
@@ -132,15 +140,16 @@ def _looks_like_a_row(heading: Sequence[str], sample: Sequence[Sequence[str]]) -
     """Whether the first line is no header: a long cell, a number, or a value that its column repeats."""
     columns = list(zip(*sample, strict=True))
     return any(
-        len(name) > _LONG_NAME or _numeric([name]) or name in column
+        len(name) > _LONG_NAME or _numeric([name]) or (name and name in column)
         for name, column in zip(heading, columns, strict=True)
     )
 
 
 def _headless(table: Table, missing: Sequence[str], sample: Sequence[Sequence[str]]) -> str:
-    """Say that a file has no header and how to name its columns by number, with numbers where they are plain."""
+    """Say that a file has no header and how to name its columns by number: which, where that is plain."""
     numbers = [str(number) for number in range(1, len(table.columns) + 1)]
-    flags, taken = [], []
+    flags: list[str] = []
+    taken: list[str] = []
     for field in missing:
         found = _candidates(field, numbers, sample, taken)
         flags.append(f"--{field} {found[0] if len(found) == 1 else 'NUMBER'}")
@@ -156,17 +165,18 @@ def _refuse_header_as_row(table: Table, chosen: Mapping[str, str]) -> None:
     """A header read as a row would teach the model a label called 'label'."""
     for field, number in chosen.items():
         first = table.columns[int(number) - 1]
-        if first.strip().casefold() in (field, *SYNONYMS.get(field, ())):
+        if first.strip().casefold() in (field, *_synonyms(field)):
+            names = listed(table.columns)
             raise DataError(
-                f"{table.files[0].path} has a header ({listed(table.columns)}), so column {number} goes by its "
-                f"name: --{field} {first}"
+                f"{table.files[0].path} has a header ({names}): name its columns by it: --{field} {first}"
             )
 
 
 def _ambiguous(table: Table, field: str, names: Sequence[str]) -> str:
+    number = table.columns.index(names[0]) + 1 if names[0] in table.columns else names[0]
     return (
-        f"more than one column of {table.files[0].path} could be the {field}: {listed(names)}; "
-        f"name one: --{field} {names[0]}"
+        f"more than one column of {table.files[0].path} could be the {field}: {listed(names)}; name one: "
+        f"--{field} {names[0]!r}, or by number where the first line is a row: --{field} {number}"
     )
 
 

@@ -38,6 +38,7 @@ _FORMATS: dict[str, detect.Format] = {
 }
 _FORMAT_NAMES = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON lines"}
 _DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_ONE_JSON = "{path} holds one JSON document: write one object a line instead (JSON lines, .jsonl)"
 _SWALLOWED_LINES = 8  # inside one cell that all look like rows: a lone quote ate them
 _QUOTE_REMEDY = (
     "close the quote, or write a quote that belongs to the text twice, inside quotes: "
@@ -284,8 +285,8 @@ def _given_encoding(given: str, sample: bytes) -> str:
 def _layout(path: str, text: str) -> tuple[detect.Layout, tuple[str, ...]]:
     """Return how the file holds its cells and what to say about it."""
     kind = _FORMATS.get(os.path.splitext(path.lower().removesuffix(".gz"))[1])
-    if kind != "csv" and kind != "tsv" and text.lstrip().startswith("["):
-        raise DataError(f"{path} holds one JSON list: write one object a line instead (JSON lines, .jsonl)")
+    if kind in ("jsonl", None) and text.lstrip().startswith("["):
+        raise DataError(_ONE_JSON.format(path=path))
     if kind == "jsonl":
         return detect.Layout("jsonl", "", quoted=False), ()
     if kind == "tsv":
@@ -299,6 +300,8 @@ def _layout(path: str, text: str) -> tuple[detect.Layout, tuple[str, ...]]:
         )
         return detect.Layout("csv", delimiter, quoted=True), note
     layout = detect.detect_layout(text)
+    if layout is None and text.lstrip().startswith("{"):
+        raise DataError(_ONE_JSON.format(path=path))
     if layout is None:
         raise DataError(
             f"{path}: what separates its columns cannot be told (no tab, comma or semicolon splits its lines "

@@ -9,6 +9,7 @@ A row that cannot be read as it should stops with its place, or is counted where
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -81,11 +82,8 @@ class Table:
         row raises DataError; where `skipped` is given, it is counted there instead.
         """
         header = self.has_header(columns)
-        for file, heading in zip(self.files, self.headings, strict=True):
-            if file.layout.format == "jsonl":
-                yield from _json_rows(file, heading, columns, skipped)
-            else:
-                yield from _cell_rows(file, heading, columns, skipped, header=header)
+        pairs = zip(self.files, self.headings, strict=True)
+        return chain.from_iterable(_rows(*pair, columns, skipped, header=header) for pair in pairs)
 
     def check(self, columns: Mapping[str, str]) -> None:
         """Stop with DataError unless every file has these columns."""
@@ -166,6 +164,19 @@ def _heading(file: TextFile) -> tuple[str, ...]:
     if not keys:
         raise DataError(complaint)
     return tuple(keys)
+
+
+def _rows(
+    file: TextFile,
+    heading: tuple[str, ...],
+    columns: Mapping[str, str],
+    skipped: Problems | None,
+    *,
+    header: bool,
+) -> Iterator[TableRow]:
+    if file.layout.format == "jsonl":
+        return _json_rows(file, heading, columns, skipped)
+    return _cell_rows(file, heading, columns, skipped, header=header)
 
 
 def _cell_rows(

@@ -107,7 +107,7 @@ def fit(
         metrics = evaluate()
         net.train()
         score = next(iter(metrics.values()))
-        better = score > progress.best_score
+        better = score >= progress.best_score  # of equals the later one: it was taught with a lower rate
         loss_mean = progress.loss_sum / max(1, progress.place)
         progress = progress.after_epoch(score, net if better else None)
         yield Epoch(epoch + 1, epochs, loss_mean, metrics, better, time.monotonic() - started)

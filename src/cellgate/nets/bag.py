@@ -69,7 +69,7 @@ class Bag(nn.Module):
     def _buckets_by_text(self, inputs: Mapping[str, Tensor], buckets: int) -> Iterable[Array]:
         """For each text of a batch, the distinct hash values of its n-grams."""
         hashes = token_hashes(inputs["spelling"])[inputs["tokens"]]
-        grams, exists = token_ngrams(hashes, first_tail(len(hashes), self.longest), self.longest)
+        grams, exists = token_ngrams(hashes, first_tail(hashes.shape[0], self.longest), self.longest)
         of_type, type_exists = character_ngrams(inputs["spelling"], _SHORTEST, _LONGEST)
         for row, length in enumerate(inputs["lengths"].tolist()):
             found = grams[row, :length][exists[row, :length]]

@@ -88,7 +88,7 @@ class Reader(nn.Module):
 
     def loss(self, inputs: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
         """Sum of the halves' cross-entropies [nats], mean over the batch."""
-        halves, _ = self.halves(inputs, self.initial_state(len(inputs["lengths"])))
+        halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
         total = F.cross_entropy(
             halves["recurrent"], target["label"], label_smoothing=self.head.config.label_smoothing
         )
@@ -100,7 +100,7 @@ class Reader(nn.Module):
         self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
-        halves, after = self.halves(inputs, state or self.initial_state(len(inputs["lengths"])))
+        halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))
         mixed = F.log_softmax(halves["recurrent"], 1) * (1.0 - self.share)
         if "linear" in halves:
             mixed = mixed + F.log_softmax(halves["linear"], 1) * self.share
@@ -132,7 +132,7 @@ class Reader(nn.Module):
         scores: dict[str, list[Floats]] = {}
         labels: list[Ints] = []
         for inputs, target in batches:
-            halves, _ = self.halves(inputs, self.initial_state(len(inputs["lengths"])))
+            halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
             seen = target["label"] >= 0
             for name, logits in halves.items():
                 scores.setdefault(name, []).append(F.log_softmax(logits, 1)[seen].numpy())

@@ -45,7 +45,7 @@ def checked_lengths(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     batch, steps, _ = x.shape
     if not isinstance(lengths, Tensor) or lengths.dtype != torch.int64 or lengths.shape != (batch,):
         raise UsageError(f"lengths: expected int64 [B] = [{batch}], got {_described(lengths)}")
-    if torch.compiler.is_compiling() or batch == 0:
+    if torch.compiler.is_exporting() or batch == 0:
         return lengths
     low, high = (int(bound) for bound in lengths.aminmax())
     if low < 0 or high > steps:

@@ -12,7 +12,7 @@ from cellgate.ops.lengths import last, past_end, turned
 from cellgate.ops.torch_rnn import over_padded, parameters
 from cellgate.ops.values import Cell, State, Weights
 
-# Large enough that sigmoid is exactly 0 or 1 in float32 whatever the other terms of the gate are.
+# sigmoid is exactly 0 below -104 and 1 above 17 in float32, so the gate's other terms may reach 9,800.
 SHUT = 1e4
 
 

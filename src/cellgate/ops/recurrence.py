@@ -95,7 +95,7 @@ def rnn(
 
 def _serving(cell: Cell, x: Tensor, weights: Weights, backend: str | None) -> Run:
     """Choose who computes. A graph being exported holds the cell whole, whatever the backend."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_exporting():
         if backend is not None:
             check_name(backend)
         return opaque.run

@@ -1,0 +1,168 @@
+"""From records to encoded rows on disk: split, learn the codecs, encode once. In constant memory but for labels."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cellgate import codecs
+from cellgate.batch import Ints
+from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs.labels import UNSEEN
+from cellgate.config import TaskConfig
+from cellgate.data.batching import split
+from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
+from cellgate.errors import DataError, listed
+from cellgate.fit.events import Event, Note, Work
+from cellgate.task import Row, Task
+
+_CHUNK_ROWS = 1_000
+_RARE = 3  # rows of a label under which the user is warned
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was counted while preparing; it stands in bundle.json."""
+
+    rows: int
+    dev_rows: int
+    dev_given: bool
+    cut_texts: int
+    empty_texts: int
+    unseen_dev_labels: int
+    rows_by_label: dict[str, int]
+    mean_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Encoded rows, the codecs that made them, and which rows are train and dev."""
+
+    source: TextCodec
+    target: LabelCodec
+    rows: EncodedRows
+    train: Ints
+    dev: Ints
+    facts: Facts
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether `prepare` came to its end in `folder`."""
+    return has_rows(folder)
+
+
+def load_prepared(folder: Path) -> Prepared:
+    """Open what `prepare` left in `folder`."""
+    state = json.loads((folder / "codec.json").read_text("utf-8"))
+    source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
+    if not isinstance(source, TextCodec) or not isinstance(target, LabelCodec):
+        raise DataError(f"{folder} was prepared for another task; delete it to begin anew")
+    facts = Facts(**json.loads((folder / "facts.json").read_text("utf-8")))
+    return Prepared(
+        source,
+        target,
+        open_rows(folder),
+        np.load(folder / "train.npy"),
+        np.load(folder / "dev.npy"),
+        facts,
+    )
+
+
+def prepare(
+    task: Task, config: TaskConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
+) -> Iterator[Event]:
+    """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values: list[str] = []
+    for record in train:
+        values.append(getattr(record, task.wanted))
+        if len(values) % _CHUNK_ROWS == 0:
+            yield Work("reading labels", len(values), None)
+    target = task.target(config)(values)
+    if dev is None:
+        groups = target.encode(values)["label"].values.astype(np.int64)
+        train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
+        if not len(dev_rows):
+            raise DataError(
+                f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
+            )
+    else:
+        count = sum(1 for _ in dev)
+        train_rows, dev_rows = np.arange(len(values)), np.arange(len(values), len(values) + count)
+        if not count:
+            raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
+    yield Work("learning the vocabulary", 0, None)
+    source = task.source(config)(_Texts(task, train, np.isin(np.arange(len(values)), train_rows)))
+    total = len(train_rows) + len(dev_rows)
+    np.save(folder / "train.npy", train_rows)
+    np.save(folder / "dev.npy", dev_rows)
+    state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
+    (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+    cut = empty = unseen = 0
+    records = chain(train, dev or ())
+    writer = RowWriter(folder)
+    try:
+        while chunk := list(islice(records, _CHUNK_ROWS)):
+            texts = [getattr(record, task.given[0]) for record in chunk]
+            answers = target.encode([getattr(record, task.wanted) for record in chunk])
+            encoded = source.encode(texts)
+            writer.add(encoded | answers)
+            cut += int(encoded["cut"].values.sum())
+            empty += sum(not text.strip() for text in texts)
+            unseen += int((answers["label"].values == UNSEEN).sum())
+            yield Work("encoding", writer.rows, total)
+        facts = Facts(
+            rows=total,
+            dev_rows=len(dev_rows),
+            dev_given=dev is not None,
+            cut_texts=cut,
+            empty_texts=empty,
+            unseen_dev_labels=unseen,
+            rows_by_label=dict(sorted(Counter(values).items())),
+            mean_tokens=source.mean_tokens,
+        )
+        (folder / "facts.json").write_text(json.dumps(asdict(facts), ensure_ascii=False), "utf-8")
+        writer.finish()
+    finally:
+        writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The given values of the chosen rows, read again at each iteration."""
+
+    task: Task
+    records: Iterable[Row]
+    chosen: npt.NDArray[np.bool_]  # [rows]
+
+    def __iter__(self) -> Iterator[str]:
+        field = self.task.given[0]
+        return (getattr(record, field) for record, keep in zip(self.records, self.chosen, strict=True) if keep)
+
+
+def notes(prepared: Prepared) -> Iterator[Event]:
+    """What the user should be told of the data."""
+    facts, source = prepared.facts, prepared.source
+    how = "given" if facts.dev_given else "held out"
+    yield Note(
+        f"{facts.rows - facts.dev_rows:,} rows to train on, {facts.dev_rows:,} {how} as dev; "
+        f"{len(facts.rows_by_label)} labels; {source.mean_tokens:.0f} tokens a text ({source.unit}s), "
+        f"{len(source):,} in the vocabulary"
+    )
+    if facts.cut_texts:
+        yield Note(
+            f"{facts.cut_texts:,} of {facts.rows:,} texts are longer than {source.max_tokens:,} tokens and were cut "
+            "(--text.max-tokens)"
+        )
+    if facts.empty_texts:
+        yield Note(f"{facts.empty_texts:,} of {facts.rows:,} texts are empty; they were kept")
+    if facts.unseen_dev_labels:
+        yield Note(f"{facts.unseen_dev_labels:,} dev rows have a label that no training row has; they count as wrong")
+    rare = [label for label, count in facts.rows_by_label.items() if count < _RARE]
+    if rare:
+        yield Note(f"{len(rare)} labels have fewer than {_RARE} rows and will be learned badly: {listed(rare, 5)}")

@@ -1,0 +1,208 @@
+"""The verb `train`: records in, events out, and at the end a Bundle in its folder.
+
+It joins what stands below it: split, codecs, cache, fit, export, seal. All that is unfinished lies in
+`FOLDER.training`, from which `resume` goes on; the Bundle replaces what `FOLDER` held in one move.
+"""
+
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellgate import codecs
+from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, work_folder
+from cellgate.card import model_card
+from cellgate.config import TaskConfig
+from cellgate.errors import DataError, UsageError, WorkError
+from cellgate.fit.events import Done, Event, Note, Work
+from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
+from cellgate.task import Row, Task, find
+from cellgate.version import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cellgate.fit.dev import Dev
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained, on what, and where it goes."""
+
+    task: str
+    config: TaskConfig
+    train: Iterable[Row]  # iterated more than once
+    dev: Iterable[Row] | None  # None: held out from `train`
+    folder: Path
+    origin: Mapping[str, Any]  # says which data these are; a resumed training must name the same
+
+
+def train_events(plan: Plan, *, resume: bool = False) -> Iterator[Event]:
+    """Train and write the Bundle, telling what happens; close the iterator to stop with a checkpoint.
+
+    With `resume`, go on from the work folder: the Bundle is the same to the byte as without the stop.
+    """
+    _require_torch()
+    task, work = find(plan.task), work_folder(plan.folder)
+    _check_folders(plan, work, resume=resume)
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "plan.json").exists():
+        (work / "plan.json").write_text(_describe(plan), "utf-8")
+    try:
+        if not is_prepared(work / "data"):
+            yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
+        prepared = load_prepared(work / "data")
+        yield from notes(prepared)
+        yield from _fit_and_write(plan, task, prepared, work)
+        shutil.rmtree(work)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise WorkError(
+            f"the disk is full at {work}; the old Bundle, if any, stands: make room and go on with --resume"
+        ) from None
+
+
+def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
+    import torch
+
+    from cellgate.fit.dev import Dev, halves_in_words
+    from cellgate.fit.loop import Data, fit
+
+    config = plan.config
+    torch.manual_seed(config.train.seed)
+    net = task.net(config, prepared.source, prepared.target)
+    source, target = prepared.source, prepared.target
+    lengths = prepared.rows.columns["tokens"].lengths
+    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate)
+    dev = Dev(task, data, prepared.dev, target.labels)
+    yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
+    yield Work("calibrating", 0, None)
+    told = net.calibrate(dev.batches())
+    yield Note(halves_in_words(told))
+    yield Work("exporting", 0, None)
+    parity = _write(plan, prepared, net, dev, told, work / "bundle")
+    replace_bundle(work / "bundle", plan.folder)
+    yield Done("the Bundle is written", parity["float"])
+
+
+def _write(
+    plan: Plan, prepared: Prepared, net: "nn.Module", dev: "Dev", told: Mapping[str, float], staged: Path
+) -> dict[str, Any]:
+    """Write a whole Bundle into `staged`; returns how its graphs compare with torch."""
+    from cellgate.export import export
+
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    graph = export(net, dev.example(), staged)
+    state = {"source": codecs.save(prepared.source, staged), "target": codecs.save(prepared.target, staged)}
+    (staged / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+    manifest = {
+        "cellgate": __version__,
+        "task": plan.task,
+        "config": plan.config.model_dump(mode="json"),
+        "graph": graph,
+        "calibration": told,
+        "data": {**plan.origin, **asdict(prepared.facts)},
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
+    }
+    seal(staged, manifest)  # a first time without metrics: they are measured with the Bundle itself
+    int8 = open_bundle(staged, "int8") if (staged / "model.int8.onnx").exists() else None
+    parity = dev.parity(net, open_bundle(staged), int8)
+    (staged / "parity.json").write_text(json.dumps(parity, indent=1), "utf-8")
+    manifest = {**manifest, "metrics": {"dev": parity["float"]}}
+    (staged / "README.md").write_text(model_card(manifest), "utf-8")
+    seal(staged, manifest)
+    return parity
+
+
+def train(
+    task: str,
+    rows: Sequence[Row | Mapping[str, Any]],
+    *,
+    dev: Sequence[Row | Mapping[str, Any]] | None = None,
+    folder: str | Path | None = None,
+    config: TaskConfig | Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Bundle:
+    """Train a task on rows in memory and return its open Bundle.
+
+    rows: mappings or records with the task's fields, e.g. {"text": ..., "label": ...}. folder: where the Bundle
+    is kept; None: a temporary folder. config: settings as a value or a nested mapping. Errors: UsageError for a
+    wrong setting, DataError for unfit rows.
+    """
+    found = find(task)
+    settings = config if isinstance(config, TaskConfig) else found.config.parse(dict(config or {}), "config")
+    records = [_record(found, row) for row in rows]
+    held = None if dev is None else [_record(found, row) for row in dev]
+    target = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="cellgate-")) / task
+    origin = {"rows": len(records), "sha256": _digest(records)}
+    for _ in train_events(Plan(task, settings, records, held, target, origin), resume=resume):
+        pass
+    return open_bundle(target)
+
+
+def _record(task: Task, row: Row | Mapping[str, Any]) -> Row:
+    try:
+        record = row if isinstance(row, Row) else task.record.model_validate(row)
+    except ValueError:
+        raise DataError(f"row {row!r:.200} does not fit; fields: {', '.join(task.fields)}") from None
+    if getattr(record, task.wanted) is None:
+        raise DataError(f"row {row!r:.200} has no {task.wanted}; every training row needs one")
+    return record
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise UsageError("training needs torch, which is not installed; pip install 'cellgate[train]'") from None
+
+
+def _digest(records: Iterable[Row]) -> str:
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(repr(record).encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def _describe(plan: Plan) -> str:
+    """What a resumed training must have in common with the one it goes on from."""
+    return json.dumps(
+        {"task": plan.task, "config": plan.config.model_dump(mode="json"), "data": plan.origin}, indent=1
+    )
+
+
+def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
+    folder = plan.folder
+    if folder.exists() and not (folder / "bundle.json").is_file() and any(folder.iterdir()):
+        raise UsageError(f"{folder} exists and is no Bundle; it is not overwritten: name another folder with -o")
+    described = work / "plan.json"
+    if not described.exists():
+        if resume and not work.exists():
+            raise UsageError(f"nothing to resume: {work} does not exist; train without --resume")
+        return
+    if not resume:
+        raise UsageError(f"{work} holds an unfinished training; finish it with --resume, or delete that folder")
+    before, now = json.loads(described.read_text("utf-8")), json.loads(_describe(plan))
+    for part, value in now.items():
+        if before[part] != value:
+            raise UsageError(
+                f"--resume: {part} differs from the unfinished training in {work} ({_difference(before[part], value)}); "
+                "give the same, or delete that folder to begin anew"
+            )
+
+
+def _difference(before: Any, now: Any, name: str = "") -> str:  # noqa: ANN401  JSON of any kind
+    """Name the first thing that differs between two JSON values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                return _difference(before.get(key), now.get(key), f"{name}.{key}".strip("."))
+    return f"{name} was {before!r}, is {now!r}".strip()
