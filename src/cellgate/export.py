@@ -4,6 +4,7 @@ Large weights stand once, in weights.safetensors; both graphs point into that fi
 """
 
 import json
+import logging
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,7 @@ def export(net: nn.Module, example: Mapping[str, Tensor], folder: Path) -> dict[
     save_file(weights, folder / "weights.safetensors")
     state: dict[str, Tensor] = net.initial_state(2) if net.streams else {}  # type: ignore[operator]
     traced = _trace(net, example, state)
+    _check_open_axes(traced, net)
     float_graph = folder / "model.onnx"
     onnx.save(traced, float_graph)
     folded = _fold(float_graph)
@@ -76,7 +78,7 @@ def _trace(net: nn.Module, example: Mapping[str, Tensor], state: Mapping[str, Te
         for name in example
     ]
     shapes += [{0: open_axes["batch"]} for _ in state]
-    with torch.no_grad(), _no_export_warnings():
+    with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             _Answering(net, list(example), list(state)),
             (*example.values(), *before),
@@ -92,12 +94,25 @@ def _trace(net: nn.Module, example: Mapping[str, Tensor], state: Mapping[str, Te
     return program.model_proto
 
 
+def _check_open_axes(model: onnx.ModelProto, net: nn.Module) -> None:
+    """The exporter may freeze an axis to the example's size without a word: never ship such a graph."""
+    for entry in model.graph.input:
+        dims = entry.type.tensor_type.shape.dim
+        wanted = net.axes.get(entry.name, ("batch",))  # type: ignore[operator, union-attr]
+        frozen = [axis for axis, dim in zip(wanted, dims, strict=False) if not dim.dim_param]
+        if frozen:
+            raise WorkError(f"the graph froze axis {frozen[0]!r} of {entry.name}; this is a bug of Cellgate, please report it")
+
+
 @contextmanager
-def _no_export_warnings() -> Iterator[None]:
-    """Torch's exporter warns of its own internals, which no user of ours can act on."""
+def _quiet() -> Iterator[None]:
+    """Torch's exporter and onnxruntime's quantiser warn of their own internals: no user of ours can act on that."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+    logging.disable(before)
 
 
 def _fold(graph: Path) -> onnx.ModelProto:
@@ -159,7 +174,8 @@ def _quantise(folded: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Pa
     del plain.graph.value_info[:]  # quantize_dynamic stumbles over the shapes it holds
     source, target = folder / "plain.onnx", folder / "model.int8.onnx"
     onnx.save(plain, source)
-    quantize_dynamic(source, target, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
+    with _quiet():
+        quantize_dynamic(source, target, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
     source.unlink()
     quantised = onnx.load(target)
     kinds = {node.op_type for node in quantised.graph.node}

@@ -94,9 +94,13 @@ def fit(
             optimizer.step()
             progress = progress.after_step(loss.item())
             seconds = time.monotonic() - began
-            yield Step(
-                progress.step, steps, epoch + 1, loss.item(), int(data.lengths[rows].sum()), seconds
-            )
+            try:
+                yield Step(
+                    progress.step, steps, epoch + 1, loss.item(), int(data.lengths[rows].sum()), seconds
+                )
+            except GeneratorExit:  # asked to stop between two steps: keep what was learned
+                save_checkpoint(checkpoint, net, optimizer, progress)
+                raise
             if time.monotonic() - saved_at > config.checkpoint_seconds:
                 save_checkpoint(checkpoint, net, optimizer, progress)
                 saved_at = time.monotonic()
