@@ -40,32 +40,53 @@ def read(table: Table, columns: dict[str, str] = BOTH) -> list[tuple[str, ...]]:
     return [tuple(row.values.values()) for row in table.rows(columns)]
 
 
-def write_csv(path: Path, rows: Sequence[tuple[str, ...]], encoding: str = "utf-8", **style: str) -> Path:
+def write_csv(
+    path: Path,
+    rows: Sequence[tuple[str, ...]],
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    end: str = "\r\n",
+) -> Path:
+    # Python's writer leaves a lone \r bare where lines end in \n, and a lone \n where they end in \r.
     with path.open("w", encoding=encoding, newline="") as file:
-        csv.writer(file, **style).writerows([("text", "label"), *rows])  # type: ignore[arg-type]
+        writer = csv.writer(
+            file,
+            delimiter=delimiter,
+            lineterminator=end,
+            quoting=csv.QUOTE_MINIMAL if end == "\r\n" else csv.QUOTE_ALL,
+        )
+        writer.writerows([("text", "label"), *rows])
     return path
 
 
 @each_example
 @given(rows=pairs, delimiter=st.sampled_from(",;\t"), end=st.sampled_from(["\n", "\r\n", "\r"]))
-def test_csv_comes_back_as_written(tmp_path, rows, delimiter, end):
-    path = write_csv(tmp_path / "a.csv", rows, delimiter=delimiter, lineterminator=end)
+def test_csv_comes_back_as_written(
+    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, end: str
+) -> None:
+    path = write_csv(tmp_path / "a.csv", rows, delimiter=delimiter, end=end)
     assert read(open_table([path])) == rows
 
 
 @each_example
 @given(rows=pairs, escaped=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
-def test_json_lines_come_back_as_written(tmp_path, rows, escaped, end):
+def test_json_lines_come_back_as_written(
+    tmp_path: Path, rows: list[tuple[str, str]], escaped: bool, end: str
+) -> None:
     path = tmp_path / "a.jsonl"
     lines = [json.dumps({"text": t, "label": y}, ensure_ascii=escaped) + end for t, y in rows]
     path.write_text("".join(lines), encoding="utf-8", newline="")
     assert read(open_table([path])) == rows
 
 
+def no_ends(cell: str) -> str:
+    return cell.replace("\t", "").replace("\n", "").rstrip("\r")
+
+
 @each_example
 @given(rows=pairs, end=st.sampled_from(["\n", "\r\n"]))
-def test_tsv_comes_back_as_written(tmp_path, rows, end):
-    rows = [tuple(cell.replace("\t", "").replace("\n", "").replace("\r", "") for cell in row) for row in rows]
+def test_tsv_comes_back_as_written(tmp_path: Path, rows: list[tuple[str, str]], end: str) -> None:
+    rows = [(no_ends(text), no_ends(label)) for text, label in rows]
     path = tmp_path / "a.tsv"
     path.write_text("".join("\t".join(row) + end for row in [("text", "label"), *rows]), "utf-8", newline="")
     assert read(open_table([path])) == rows
@@ -73,31 +94,31 @@ def test_tsv_comes_back_as_written(tmp_path, rows, end):
 
 @each_example
 @given(texts=st.lists(cells.map(lambda text: text.replace("\n", "").rstrip("\r")), min_size=1, max_size=8))
-def test_plain_lines_come_back_as_written(tmp_path, texts):
+def test_plain_lines_come_back_as_written(tmp_path: Path, texts: list[str]) -> None:
     data = "".join(text + "\r\n" for text in texts).encode()
     assert list(decode_lines(io.BytesIO(data))) == [texts[0].removeprefix("\ufeff"), *texts[1:]]
 
 
-def test_lone_quotes_in_tsv_are_text(tmp_path):
+def test_lone_quotes_in_tsv_are_text(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('text\tlabel\n"Wow" she said\tpos\n"so so\tneg\n5" screen\tpos\n')
     assert [text for text, _ in read(open_table([path]))] == ['"Wow" she said', '"so so', '5" screen']
 
 
-def test_tsv_that_quotes_its_cells_is_recognised_and_said(tmp_path):
+def test_tsv_that_quotes_its_cells_is_recognised_and_said(tmp_path: Path) -> None:
     rows = [('He said "hi"', "pos"), ("two\nlines\tand a tab", "neg")]
     table = open_table([write_csv(tmp_path / "a.tsv", rows, delimiter="\t")])
     assert read(table) == rows
     assert "cells in quotes are read as CSV quotes them" in table.notes[0]
 
 
-def test_a_quote_inside_an_unquoted_csv_cell_is_text(tmp_path):
+def test_a_quote_inside_an_unquoted_csv_cell_is_text(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text,label\n5" screen,pos\n')
     assert read(open_table([path])) == [('5" screen', "pos")]
 
 
-def test_places_are_physical_lines(tmp_path):
+def test_places_are_physical_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'text,label\r\n"a\r\nb",x\r\n\r\nc,y\r\n')
     rows = list(open_table([path]).rows(BOTH))
@@ -128,7 +149,9 @@ def test_places_are_physical_lines(tmp_path):
     ],
 )
 @pytest.mark.parametrize("count", [2, 40])
-def test_encoding_is_found_and_said(tmp_path, sentence, encoding, found, count):
+def test_encoding_is_found_and_said(
+    tmp_path: Path, sentence: str, encoding: str, found: str, count: int
+) -> None:
     rows = [(f"{sentence} {number}", "pos") for number in range(count)]
     table = open_table([write_csv(tmp_path / "a.csv", rows, encoding)])
     assert table.files[0].encoding == found
@@ -138,7 +161,7 @@ def test_encoding_is_found_and_said(tmp_path, sentence, encoding, found, count):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le"])
-def test_a_character_cut_by_the_sample_does_not_mislead(tmp_path, encoding):
+def test_a_character_cut_by_the_sample_does_not_mislead(tmp_path: Path, encoding: str) -> None:
     rows = [(CHINESE + "好" * (number % 7), "pos") for number in range(25_000)]
     table = open_table([write_csv(tmp_path / "a.csv", rows, encoding)])
     assert table.files[0].encoding == encoding
@@ -146,13 +169,13 @@ def test_a_character_cut_by_the_sample_does_not_mislead(tmp_path, encoding):
 
 
 @pytest.mark.parametrize("name", ["latin-1", "utf-8-sig", "utf-16", "UTF_16_LE", "GBK"])
-def test_a_given_encoding_is_used(tmp_path, name):
+def test_a_given_encoding_is_used(tmp_path: Path, name: str) -> None:
     text = CHINESE if name != "latin-1" else "Ñandú"
     path = write_csv(tmp_path / "a.csv", [(text, "x")], name)
     assert read(open_table([path], encoding=name)) == [(text, "x")]
 
 
-def test_files_and_patterns_are_read_in_order_and_again(tmp_path):
+def test_files_and_patterns_are_read_in_order_and_again(tmp_path: Path) -> None:
     for name in "cab":
         write_csv(tmp_path / f"{name}.csv", [(name, "x")])
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"label": "x", "text": "d"}\n'))
@@ -163,23 +186,29 @@ def test_files_and_patterns_are_read_in_order_and_again(tmp_path):
     assert read(table) == read(table) == expected
 
 
-def test_a_name_with_brackets_is_a_name(tmp_path):
+def test_a_name_with_brackets_is_a_name(tmp_path: Path) -> None:
     assert read(open_table([write_csv(tmp_path / "a[1].csv", [("t", "x")])])) == [("t", "x")]
 
 
-def test_columns_are_found_in_each_file_by_its_own_header(tmp_path):
+def test_columns_are_found_in_each_file_by_its_own_header(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nt1,x\n")
     (tmp_path / "b.csv").write_text("id,label,text\n7,y,t2\n")
     assert read(open_table([tmp_path / "*.csv"])) == [("t1", "x"), ("t2", "y")]
 
 
-def test_columns_by_number_make_the_first_line_a_row(tmp_path):
+def test_columns_by_number_make_the_first_line_a_row(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("good film\t1\nbad film\t0\n")
     assert read(open_table([path]), {"text": "1", "label": "2"}) == [("good film", "1"), ("bad film", "0")]
 
 
-def test_a_column_called_1_is_a_name(tmp_path):
+def test_a_label_1_on_the_first_line_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("good film\t1\nbad film\t0\n")
+    assert read(open_table([path]), {"text": "1"}) == [("good film",), ("bad film",)]
+
+
+def test_a_column_called_1_is_a_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("2,1\na,b\n")
     assert read(open_table([path]), {"text": "1", "label": "2"}) == [("b", "a")]
@@ -194,7 +223,7 @@ def test_a_column_called_1_is_a_name(tmp_path):
         ('{"text": "a, b", "label": "x"}\n', "read as JSON lines"),
     ],
 )
-def test_an_unknown_ending_is_sniffed_and_said(tmp_path, data, said):
+def test_an_unknown_ending_is_sniffed_and_said(tmp_path: Path, data: str, said: str) -> None:
     path = tmp_path / "a.data"
     path.write_text(data)
     table = open_table([path])
@@ -202,25 +231,25 @@ def test_an_unknown_ending_is_sniffed_and_said(tmp_path, data, said):
     assert said in table.notes[0]
 
 
-def test_json_numbers_and_truths_become_text(tmp_path):
+def test_json_numbers_and_truths_become_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     digits = "9" * 5000  # beyond what int() takes
     path.write_text(f'{{"text": {digits}, "label": true}}\n{{"text": 1.50, "label": 2}}\n')
     assert read(open_table([path])) == [(digits, "true"), ("1.50", "2")]
 
 
-def test_a_cell_of_ten_megabytes(tmp_path):
+def test_a_cell_of_ten_megabytes(tmp_path: Path) -> None:
     text = "long, " * 1_700_000
     assert read(open_table([write_csv(tmp_path / "a.csv", [(text, "x")])])) == [(text, "x")]
 
 
-def test_long_cells_of_many_lines_are_no_swallowed_rows(tmp_path):
+def test_long_cells_of_many_lines_are_no_swallowed_rows(tmp_path: Path) -> None:
     letter = "Dear sir, madam,\n" + "the parcel, as told, came late\nand broken\n" * 20
     assert read(open_table([write_csv(tmp_path / "a.csv", [(letter, "x")] * 3)])) == [(letter, "x")] * 3
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
-def test_memory_is_constant(tmp_path, ending):
+@pytest.mark.parametrize(("ending", "megabytes"), [("csv", 30), ("tsv", 8), ("jsonl", 8)])
+def test_memory_is_constant(tmp_path: Path, ending: str, megabytes: int) -> None:
     lines = {
         "csv": '"%d, a sentence of some length, and more of it",x\n',
         "tsv": "%d a sentence of some length\tx\n",
@@ -230,18 +259,18 @@ def test_memory_is_constant(tmp_path, ending):
     with path.open("w") as file:
         file.write({"csv": "text,label\n", "tsv": "text\tlabel\n"}.get(ending, ""))
         block = "".join(line % number for number in range(20_000))
-        for _ in range(30_000_000 // len(block)):
+        for _ in range(megabytes * 1_000_000 // len(block)):
             file.write(block)
     table = open_table([path])
     tracemalloc.start()
     count = sum(1 for _ in table.rows(BOTH))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count > 300_000
+    assert count > 100_000
     assert peak < 2_000_000
 
 
-def test_bad_rows_are_skipped_and_counted(tmp_path):
+def test_bad_rows_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"text,label\nr1,x\nr2\nr\xff3,x\nr\x004,x\n" + "rö5,x\n".encode() + b"r6,x,z\n" * 5)
     problems = Problems()
@@ -254,7 +283,7 @@ def test_bad_rows_are_skipped_and_counted(tmp_path):
     assert str(problems).endswith("and 3 more")
 
 
-def test_bad_json_rows_are_skipped_and_counted(tmp_path):
+def test_bad_json_rows_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = b'{"text": "r1", "label": "x"}\n'
     path.write_bytes(
@@ -265,7 +294,7 @@ def test_bad_json_rows_are_skipped_and_counted(tmp_path):
     assert problems.count == 4
 
 
-def test_plain_lines(tmp_path):
+def test_plain_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(f"{CHINESE}\r\n\r\n{CHINESE}\u2028\r{CHINESE}".encode("gb18030"))
     lines = open_lines(path)
@@ -273,7 +302,7 @@ def test_plain_lines(tmp_path):
     assert "read as gb18030, a guess from its bytes" in lines.notes[0]
 
 
-def test_a_stream_stays_open_and_gives_lines_as_they_come():
+def test_a_stream_stays_open_and_gives_lines_as_they_come() -> None:
     stream = io.BytesIO(b"\xef\xbb\xbfone\ntwo\x00")
     texts = decode_lines(stream)
     assert next(texts) == "one"

@@ -1,5 +1,6 @@
 """What is wrong with a file stops with a sentence: the thing, the value, the remedy."""
 
+import csv
 import gzip
 import io
 import os
@@ -32,7 +33,7 @@ def bad_file(tmp_path: Path, name: str, data: bytes | str) -> Path:
     return path
 
 
-CASES = {
+CASES: dict[str, tuple[str, bytes | str, list[str]]] = {
     "empty": ("a.csv", "", ["a.csv is empty", "give a file with rows"]),
     "empty gzip": ("a.csv.gz", gzip.compress(b""), ["a.csv.gz is empty"]),
     "blank": ("a.csv", "\n\n", ["a.csv is empty"]),
@@ -72,6 +73,11 @@ CASES = {
         "a.csv",
         'text,label\n"b,y\n' + "c,z\n" * 20 + 'a screen of 5",y\n',
         ["line 2: a quote opens in this row and closes only on line 23", "look like rows", QUOTE],
+    ),
+    "bare carriage return": (
+        "a.csv",
+        "label,text\na,x\npos,hello\rwell, world\n",
+        ["line 3: a carriage return (\\r) stands in a cell without quotes", "put quotes around the cell"],
     ),
     "no such column": (
         "a.csv",
@@ -154,7 +160,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_complaint(tmp_path, case):
+def test_complaint(tmp_path: Path, case: str) -> None:
     name, data, parts = CASES[case]
     path = bad_file(tmp_path, name, data)
     message = complaint(path)
@@ -165,7 +171,7 @@ def test_complaint(tmp_path, case):
 
 
 @pytest.mark.parametrize("kept", [0.2, 0.9])
-def test_truncated_gzip(tmp_path, kept):
+def test_truncated_gzip(tmp_path: Path, kept: float) -> None:
     rows = "".join(f"{random.Random(n).random()},x\n" for n in range(200_000))
     data = gzip.compress(f"text,label\n{rows}".encode(), 1)
     message = complaint(bad_file(tmp_path, "a.csv.gz", data[: int(len(data) * kept)]))
@@ -173,16 +179,16 @@ def test_truncated_gzip(tmp_path, kept):
     assert "copy or download it again" in message
 
 
-def test_damaged_gzip(tmp_path):
+def test_damaged_gzip(tmp_path: Path) -> None:
     data = bytearray(gzip.compress(b"text,label\n" + b"a,x\n" * 1000))
     data[-6] ^= 1
     assert "a damaged one (CRC check failed" in complaint(bad_file(tmp_path, "a.csv.gz", bytes(data)))
 
 
-def test_permission_denied(tmp_path, monkeypatch):
+def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = bad_file(tmp_path, "a.csv", "text,label\na,x\n")
 
-    def refuse(*_):
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(files, "_opened", refuse)  # root may read all: no file mode denies it
@@ -191,7 +197,7 @@ def test_permission_denied(tmp_path, monkeypatch):
     assert "chmod" in message
 
 
-def test_missing_files(tmp_path, monkeypatch):
+def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_file(tmp_path, "reviews.csv", "text,label\na,x\n")
     assert "no file" in (message := complaint(tmp_path / "reveiws.csv"))
     assert "did you mean 'reviews.csv'?" in message
@@ -207,14 +213,14 @@ def test_missing_files(tmp_path, monkeypatch):
     assert complaint(Path("review.csv")) == "no file 'review.csv'; did you mean 'reviews.csv'?"
 
 
-def test_misspelt_column_message_is_whole(tmp_path, monkeypatch):
+def test_misspelt_column_message_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_file(tmp_path, "reviews.csv", "text,label\na,x\n")
     monkeypatch.chdir(tmp_path)
     message = complaint(Path("reviews.csv"), {"text": "text", "label": "lable"})
     assert message == "no column 'lable' in reviews.csv; did you mean 'label'? columns: text, label"
 
 
-def test_column_missing_in_the_second_file(tmp_path):
+def test_column_missing_in_the_second_file(tmp_path: Path) -> None:
     bad_file(tmp_path, "a.csv", "text,label\na,x\n")
     bad_file(tmp_path, "b.csv", "text,stars\na,x\n")
     assert "no column 'label' in" in (message := complaint(tmp_path / "*.csv"))
@@ -222,13 +228,13 @@ def test_column_missing_in_the_second_file(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["0", "3"])
-def test_column_number_out_of_range(tmp_path, number):
+def test_column_number_out_of_range(tmp_path: Path, number: str) -> None:
     path = bad_file(tmp_path, "a.csv", "a,x\nb,y\n")
     message = complaint(path, {"text": "1", "label": number})
     assert message == f"no column {number} in {path}: its first line has 2 (a, x)"
 
 
-def test_unknown_encoding(tmp_path):
+def test_unknown_encoding(tmp_path: Path) -> None:
     path = bad_file(tmp_path, "a.csv", "text,label\na,x\n")
     assert "no encoding 'gb18003'; did you mean 'gb18030'?" in complaint(path, encoding="gb18003")
     assert "no encoding 'hex'; for example: utf-8" in complaint(path, encoding="hex")
@@ -240,7 +246,7 @@ def test_unknown_encoding(tmp_path):
     end=st.sampled_from(["\n", "\r\n"]),
     place=st.integers(2, 2999),
 )
-def test_undecodable_bytes_are_placed(tmp_path, encoding, end, place):
+def test_undecodable_bytes_are_placed(tmp_path: Path, encoding: str, end: str, place: int) -> None:
     lines = [f"房間很乾淨 {'x' * (number % 11)},pos{end}".encode(encoding) for number in range(3000)]
     bad = b"\x00\xdc" if encoding == "utf-16-le" else b"\xff\xff"
     lines[place - 1] = bad + lines[place - 1]
@@ -251,34 +257,33 @@ def test_undecodable_bytes_are_placed(tmp_path, encoding, end, place):
     assert SKIP in message
 
 
-def test_wrong_encoding_that_only_shows_late(tmp_path):
+def test_wrong_encoding_that_only_shows_late(tmp_path: Path) -> None:
     data = "text,label\n" + "plain,x\n" * 200_000 + "très bon,x\n"
     path = bad_file(tmp_path, "a.csv", data.encode("cp1252"))
     assert "line 200002: the bytes e8 are not utf-8" in complaint(path)
     assert "such as gb18030, big5 or cp1252" in complaint(path)
 
 
-def test_a_cell_without_end(tmp_path, monkeypatch):
+def test_a_cell_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "CELL_CHARACTERS", 1 << 20)
-    monkeypatch.setattr(
-        files.csv, "field_size_limit", lambda limit=0, real=files.csv.field_size_limit: real(1 << 20)
-    )
+    limit = csv.field_size_limit
+    monkeypatch.setattr(csv, "field_size_limit", lambda new=0: limit(1 << 20))
     path = bad_file(tmp_path, "a.csv", 'text,label\na,x\n"b,y\n' + "c,z\n" * 400_000)
     message = complaint(path)
     assert "line 3: a cell goes on beyond 1 million characters" in message
     assert QUOTE in message
 
 
-def test_undecodable_first_row_stops_even_where_bad_rows_are_skipped(tmp_path):
+def test_undecodable_first_row_stops_even_where_bad_rows_are_skipped(tmp_path: Path) -> None:
     path = bad_file(tmp_path, "a.csv", b"t\xffxt,label\na,x\n")
     assert "line 1: the first row holds a byte that is not utf-8" in complaint(path, encoding="utf-8")
 
 
-def test_plain_lines_name_the_line():
-    with pytest.raises(DataError, match="standard input line 3: the bytes ff are not utf-8.*--encoding NAME"):
+def test_plain_lines_name_the_line() -> None:
+    with pytest.raises(DataError, match=r"input line 3: the bytes ff are not utf-8.*--encoding NAME"):
         list(decode_lines(io.BytesIO(b"a\r\nb\nc\xff\n")))
 
 
-def test_empty_plain_file(tmp_path):
+def test_empty_plain_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is empty"):
         open_lines(bad_file(tmp_path, "a.txt", ""))

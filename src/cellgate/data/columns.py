@@ -97,7 +97,9 @@ def _by_content(
             f"columns: {listed(names)}"
         )
     if len(found) > 1:
-        raise DataError(_ambiguous(table, field, found))
+        number = names.index(found[0]) + 1
+        hint = f", or by number where the first line is a row: --{field} {number}"
+        raise DataError(_ambiguous(table, field, found) + hint)
     return found[0]
 
 
@@ -173,10 +175,9 @@ def _refuse_header_as_row(table: Table, chosen: Mapping[str, str]) -> None:
 
 
 def _ambiguous(table: Table, field: str, names: Sequence[str]) -> str:
-    number = table.columns.index(names[0]) + 1 if names[0] in table.columns else names[0]
     return (
-        f"more than one column of {table.files[0].path} could be the {field}: {listed(names)}; name one: "
-        f"--{field} {names[0]!r}, or by number where the first line is a row: --{field} {number}"
+        f"more than one column of {table.files[0].path} could be the {field}: {listed(names)}; "
+        f"name one: --{field} {names[0]!r}"
     )
 
 

@@ -57,10 +57,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file of rows, ready to be read; `notes` are sentences worth telling the user."""
+    """A file of rows, ready to be read.
+
+    `newline` is the argument of `lines`; `notes` are sentences worth telling the user.
+    """
 
     path: str
     encoding: str
+    newline: str
     layout: detect.Layout
     notes: tuple[str, ...]
 
@@ -99,20 +103,22 @@ def open_file(path: str, encoding: str | None = None) -> TextFile:
     """Look at a file's first bytes for its encoding and its layout."""
     sample = read_sample(path, encoding)
     layout, notes = _layout(path, sample.text)
-    return TextFile(path, sample.encoding, layout, (*sample.notes, *notes))
+    # A lone \r ends lines where it ends the first one; elsewhere it stands in a cell, and may not split it.
+    newline = "" if re.match(r"[^\r\n]*\r(?!\n)", sample.text) else "\n"
+    return TextFile(path, sample.encoding, newline, layout, (*sample.notes, *notes))
 
 
-def lines(path: str, encoding: str, *, mark_bad: bool = False, newline: str = "") -> Iterator[str]:
-    r"""Yield the lines with their ends, which are \n, \r\n or \r only (`newline="\n"`: \n only).
+def lines(path: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
+    r"""Yield the lines with their ends: \n and \r\n where `newline` is "\n", \r as well where it is empty.
 
     A byte that cannot be decoded and a NUL are errors; with `mark_bad` each comes as a lone surrogate.
     """
     with _readable(path), _opened(path) as stream:
-        yield from decoded(stream, path, encoding, mark_bad=mark_bad, newline=newline)
+        yield from decoded(stream, path, encoding, newline, mark_bad=mark_bad)
 
 
 def decoded(
-    stream: BinaryIO, name: str, encoding: str, *, mark_bad: bool = False, newline: str = ""
+    stream: BinaryIO, name: str, encoding: str, newline: str, *, mark_bad: bool = False
 ) -> Iterator[str]:
     """Yield the lines of an open stream of bytes, as `lines` does; the stream stays open."""
     errors = "surrogateescape" if mark_bad else "strict"
@@ -132,7 +138,7 @@ def decoded(
             yield line
     except UnicodeDecodeError as error:
         good = error.object[: error.start].decode(error.encoding, "replace")
-        number += 1 + len(re.findall(r"\r\n|\r|\n", good))
+        number += 1 + len(re.findall(newline or r"\r\n|\r|\n", good))
         bad = error.object[error.start : min(error.end, error.start + 4)].hex(" ")
         raise DataError(
             f"{name} line {number}: the bytes {bad} are not {encoding}: name the encoding with "
@@ -144,20 +150,26 @@ def decoded(
 
 def cells(file: TextFile, *, mark_bad: bool = False) -> Iterator[tuple[int, list[str]]]:
     """Yield (first line, cells) of each row of a CSV or TSV file, the header too; empty lines are no rows."""
+    source = lines(file.path, file.encoding, file.newline, mark_bad=mark_bad)
+    if file.layout.quoted:
+        yield from _quoted_cells(file, source)
+        return
+    for number, line in enumerate(source, 1):
+        text = line.removesuffix("\n").removesuffix("\r")
+        if text:
+            yield number, text.split(file.layout.delimiter)
+
+
+def _quoted_cells(file: TextFile, source: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
     # The limit is global to the csv module and 128 kB by default: a long document is a cell too.
     csv.field_size_limit(max(csv.field_size_limit(), CELL_CHARACTERS))
-    layout = file.layout
-    reader = csv.reader(
-        lines(file.path, file.encoding, mark_bad=mark_bad),
-        delimiter=layout.delimiter,
-        quoting=csv.QUOTE_MINIMAL if layout.quoted else csv.QUOTE_NONE,
-        strict=True,
-    )
+    delimiter = file.layout.delimiter
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
     line = 1
     try:
         for row in reader:
             if row:
-                if reader.line_num - line > _SWALLOWED_LINES and _swallowed(row, layout.delimiter):
+                if reader.line_num - line > _SWALLOWED_LINES and _swallowed(row, delimiter):
                     raise DataError(
                         f"{file.path} line {line}: a quote opens in this row and closes only on line "
                         f"{reader.line_num}, past lines that look like rows of their own: {_QUOTE_REMEDY}"
@@ -173,8 +185,9 @@ def objects(file: TextFile, *, mark_bad: bool = False) -> Iterator[tuple[int, di
 
     Numbers come as they are written, as text.
     """
+    source = lines(file.path, file.encoding, file.newline, mark_bad=mark_bad)
     decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_constant)
-    for number, line in enumerate(lines(file.path, file.encoding, mark_bad=mark_bad), 1):
+    for number, line in enumerate(source, 1):
         if line.isspace():
             continue
         if mark_bad and not is_clean(line):
@@ -269,7 +282,7 @@ def _encoding(path: str, sample: bytes, given: str | None) -> tuple[str, tuple[s
 
 def _given_encoding(given: str, sample: bytes) -> str:
     try:
-        b"".decode(given)
+        "".encode(given)  # refuses codecs that are no text encodings, such as hex
         name = codecs.lookup(given).name
     except (LookupError, ValueError) as error:
         known = ("utf-8", "utf-16", "gb18030", "big5", "cp1252", "cp1251", "shift_jis", "euc_kr", "latin-1")
@@ -328,7 +341,7 @@ def _broken_row(path: str, line: int, last: int, complaint: str) -> str:
     if "field limit" in complaint:
         size = f"{CELL_CHARACTERS >> 20} million characters (on line {last})"
         return f"{place}: a cell goes on beyond {size}, most often for a quote never closed: {_QUOTE_REMEDY}"
-    return f"{place}: {complaint}: mend this row, or --skip-bad-rows"
+    return f"{place}: a carriage return (\\r) stands in a cell without quotes: put quotes around the cell"
 
 
 def _no_constant(name: str) -> str:

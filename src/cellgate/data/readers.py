@@ -71,9 +71,14 @@ class Table:
         return tuple(note for file in self.files for note in file.notes)
 
     def has_header(self, columns: Mapping[str, str]) -> bool:
-        """Whether the first lines are headers: not where all columns are numbers that no heading bears."""
-        is_json = self.files[0].layout.format == "jsonl"
-        return is_json or any(name in self.columns or not name.isdecimal() for name in columns.values())
+        """Whether the first lines are headers: not where all of `columns` are numbers.
+
+        Numbers are names where the whole heading is numbers; in `good film,1` the 1 is a label.
+        """
+        if self.files[0].layout.format == "jsonl" or not all(name.isdecimal() for name in columns.values()):
+            return True
+        numbered = all(name.isdecimal() for name in self.columns)
+        return numbered and all(name in self.columns for name in columns.values())
 
     def rows(self, columns: Mapping[str, str], skipped: Problems | None = None) -> Iterator[TableRow]:
         """Read all files from the start, yielding for each row `columns`' fields.
@@ -119,7 +124,7 @@ class Lines:
     notes: tuple[str, ...]
 
     def __iter__(self) -> Iterator[str]:
-        return map(_without_end, files.lines(self.path, self.encoding, newline="\n"))
+        return map(_without_end, files.lines(self.path, self.encoding, "\n"))
 
 
 def open_table(patterns: Sequence[str | Path], encoding: str | None = None) -> Table:
@@ -137,7 +142,7 @@ def open_lines(path: str | Path, encoding: str | None = None) -> Lines:
 
 def decode_lines(stream: BinaryIO, name: str = "standard input", encoding: str = "utf-8") -> Iterator[str]:
     """Yield the texts of a stream of bytes, one a line, as they come; the stream stays open."""
-    return map(_without_end, files.decoded(stream, name, encoding, newline="\n"))
+    return map(_without_end, files.decoded(stream, name, encoding, "\n"))
 
 
 def _without_end(line: str) -> str:

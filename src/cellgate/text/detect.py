@@ -33,6 +33,7 @@ _ONE_BYTE = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256
 _TEXT_BYTES = bytes(set(range(256)) - set(range(32)) | set(b"\t\n\f\r\x1b"))
 _BINARY_SHARE = 0.02  # of a text's bytes are control characters, at most
 _GUESS_BYTES = 1 << 16
+_HIRAGANA_SHARE = 0.3
 _LONELY_SHARE = 0.9  # of the bytes above 127 stand alone between ASCII letters in Western text
 _SNIFFED_ROWS = 50
 _EVEN_SHARE = 0.9  # of the sniffed rows must be as wide as the first, where no file ending helps
@@ -182,4 +183,14 @@ def _guesses(sample: bytes) -> list[str]:
     # Western letters are mostly the same bytes in cp1250, which is tried first; where both fit it is cp1252.
     if "cp1250" in names[:1]:
         names.sort(key=lambda name: name != "cp1252")
+    names = _japanese(telling) + names
     return [*names, *(name for name in ("gb18030", "big5", "cp1252") if name in candidates)]
+
+
+def _japanese(sample: bytes) -> list[str]:
+    """Return the Japanese encoding that gives much hiragana, which hardly anything else is misread as."""
+    for encoding in ("cp932", "euc_jp"):
+        letters = re.sub(r"[\x00-\x7f]", "", sample.decode(encoding, "ignore"))
+        if len(re.findall("[ぁ-ん]", letters)) > _HIRAGANA_SHARE * len(letters):
+            return [encoding]
+    return []
