@@ -1,7 +1,7 @@
 """Cellgate: train, explain and ship LSTM models for text, on the machine you have.
 
-    bundle = cellgate.train("classify", [{"text": "where is my parcel", "label": "delivery"}, ...], folder="intents")
-    cellgate.open("intents").predict(["has it left yet?"])
+bundle = cellgate.train("classify", [{"text": "where is my parcel", "label": "delivery"}, ...], folder="intents")
+cellgate.open("intents").predict(["has it left yet?"])
 """
 
 from collections.abc import Mapping, Sequence

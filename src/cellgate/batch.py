@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.generic]
 Ints = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 
@@ -15,13 +17,13 @@ Floats = npt.NDArray[np.float32]
 class Ragged:
     """B rows of uneven length in one flat array: row i is `values[offsets[i]:offsets[i + 1]]`."""
 
-    values: npt.NDArray[np.int32]  # [sum of lengths]
+    values: Ids  # [sum of lengths]
     offsets: Ints  # [B + 1]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row: int) -> npt.NDArray[np.int32]:
+    def __getitem__(self, row: int) -> Ids:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     @property
@@ -35,7 +37,7 @@ class Ragged:
         return Ragged.of([self[row] for row in rows], lengths)
 
     @staticmethod
-    def of(rows: Sequence[npt.NDArray[np.int32]], lengths: Ints | None = None) -> "Ragged":
+    def of(rows: Sequence[Ids], lengths: Ints | None = None) -> "Ragged":
         """Join rows into one value."""
         if lengths is None:
             lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
@@ -53,6 +55,15 @@ class Batch:
     inputs: Mapping[str, Array]
     target: Mapping[str, Array]
     rows: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class TextSizes:
+    """What a net must know of the texts it will read: learned by the codec, never set."""
+
+    vocabulary: int
+    unit: Literal["word", "subword", "character"]
+    mean_tokens: float
 
 
 def pad(rows: Ragged, fill: int = 0) -> Ints:

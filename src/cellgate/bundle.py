@@ -1,10 +1,10 @@
 """Bundle: a trained task in a folder. Loads, answers, evaluates and checks itself; needs no torch.
 
-    bundle.json           task, settings, metrics on dev, facts of the data, the graph's contract, checksums
-    codec.json            what the codecs learned; tokenizer.json beside it
-    weights.safetensors   the net's weights
-    model.onnx            the graph that answers; model.int8.onnx: smaller and faster, for one text at a time
-    parity.json           how far torch, float and int8 answers are apart on dev
+bundle.json           task, settings, metrics on dev, facts of the data, the graph's contract, checksums
+codec.json            what the codecs learned; tokenizer.json beside it
+weights.safetensors   the net's weights
+model.onnx            the graph that answers; model.int8.onnx: smaller and faster, for one text at a time
+parity.json           how far torch, float and int8 answers are apart on dev
 """
 
 import hashlib
@@ -171,7 +171,9 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "bundle.json"
     if not folder.is_dir():
-        raise BundleError(f"no folder {str(folder)!r}; a Bundle is the folder that `cellgate train ... -o FOLDER` makes")
+        raise BundleError(
+            f"no folder {str(folder)!r}; a Bundle is the folder that `cellgate train ... -o FOLDER` makes"
+        )
     if not path.is_file():
         raise BundleError(f"{folder} is no Bundle: it has no bundle.json; name the folder given to `cellgate train -o`")
     again = "copy the Bundle again or train it again"

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cellgate.errors import WorkError
+from cellgate.nets import Net
 from cellgate.ops import translations
 
 _SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the graph
@@ -28,7 +29,7 @@ _SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the gra
 class _Answering(nn.Module):
     """The net with named positional inputs: the batch's fields, then the state's arrays."""
 
-    def __init__(self, net: nn.Module, fields: list[str], state: list[str]) -> None:
+    def __init__(self, net: Net, fields: list[str], state: list[str]) -> None:
         super().__init__()
         self.net, self.fields, self.state = net, fields, state
 
@@ -39,7 +40,7 @@ class _Answering(nn.Module):
         return (scores, *(after[name] for name in self.state))
 
 
-def export(net: nn.Module, example: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
+def export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
     """Write weights.safetensors, model.onnx and, for an LSTM, model.int8.onnx; return the graph's contract.
 
     `example` is a batch of at least two rows, tokens and distinct tokens; its sizes are not kept.
@@ -48,7 +49,7 @@ def export(net: nn.Module, example: Mapping[str, Tensor], folder: Path) -> dict[
     net.eval()
     weights = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    state: dict[str, Tensor] = net.initial_state(2) if net.streams else {}  # type: ignore[operator]
+    state: dict[str, Tensor] = net.initial_state(2) if net.streams else {}
     traced = _trace(net, example, state)
     _check_open_axes(traced, net)
     float_graph = folder / "model.onnx"
@@ -67,15 +68,14 @@ def export(net: nn.Module, example: Mapping[str, Tensor], folder: Path) -> dict[
     }
 
 
-def _trace(net: nn.Module, example: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> onnx.ModelProto:
+def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Run torch's exporter; every axis named in `net.axes`, and the batch of the state, stays open."""
-    names = {axis for axes in net.axes.values() for axis in axes}  # type: ignore[union-attr, operator]
+    names = {axis for axes in net.axes.values() for axis in axes}
     open_axes = {axis: torch.export.Dim(axis, min=1) for axis in sorted(names)}
     batch = len(example["lengths"])
     before = tuple(value[:1].expand(batch, *value.shape[1:]).contiguous() for value in state.values())
     shapes: list[dict[int, Any]] = [
-        {place: open_axes[axis] for place, axis in enumerate(net.axes[name])}  # type: ignore[index]
-        for name in example
+        {place: open_axes[axis] for place, axis in enumerate(net.axes[name])} for name in example
     ]
     shapes += [{0: open_axes["batch"]} for _ in state]
     with torch.no_grad(), _quiet():
@@ -94,14 +94,16 @@ def _trace(net: nn.Module, example: Mapping[str, Tensor], state: Mapping[str, Te
     return program.model_proto
 
 
-def _check_open_axes(model: onnx.ModelProto, net: nn.Module) -> None:
+def _check_open_axes(model: onnx.ModelProto, net: Net) -> None:
     """The exporter may freeze an axis to the example's size without a word: never ship such a graph."""
     for entry in model.graph.input:
         dims = entry.type.tensor_type.shape.dim
-        wanted = net.axes.get(entry.name, ("batch",))  # type: ignore[operator, union-attr]
+        wanted = net.axes.get(entry.name, ("batch",))
         frozen = [axis for axis, dim in zip(wanted, dims, strict=False) if not dim.dim_param]
         if frozen:
-            raise WorkError(f"the graph froze axis {frozen[0]!r} of {entry.name}; this is a bug of Cellgate, please report it")
+            raise WorkError(
+                f"the graph froze axis {frozen[0]!r} of {entry.name}; this is a bug of Cellgate, please report it"
+            )
 
 
 @contextmanager
@@ -128,9 +130,7 @@ def _fold(graph: Path) -> onnx.ModelProto:
     return folded
 
 
-def _share_weights(
-    model: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Path
-) -> onnx.ModelProto:
+def _share_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Path) -> onnx.ModelProto:
     """A copy of the graph whose large tensors, where unchanged, point into weights.safetensors."""
     shared = onnx.ModelProto()
     shared.CopyFrom(model)

@@ -4,14 +4,19 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cellgate import tasks
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.config import TaskConfig
 from cellgate.errors import UsageError, listed, nearest
+
+if TYPE_CHECKING:
+    from cellgate.nets import Net
+
+_FOLDER = Path(__file__).with_name("tasks")
 
 
 class Row(BaseModel):
@@ -36,7 +41,7 @@ class Task:
     config: type[TaskConfig]
     source: Callable[[Any], Callable[[Iterable[str]], TextCodec]]
     target: Callable[[Any], Callable[[Iterable[str]], LabelCodec]]
-    net: Callable[[Any, TextCodec, LabelCodec], Any]
+    net: "Callable[[Any, TextCodec, LabelCodec], Net]"
     metrics: tuple[Callable[[Sequence[str], Sequence[str]], float], ...]
     toy: tuple[Row, ...]
 
@@ -66,12 +71,12 @@ class Prediction:
 
 def names() -> list[str]:
     """Names of all tasks: the files of the folder `tasks`."""
-    return sorted(module.name for module in pkgutil.iter_modules(tasks.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules([str(_FOLDER)]))
 
 
 def find(name: str) -> Task:
     """Load the task of that name; only a file of `tasks` can be meant, whatever a Bundle says."""
     if name not in names():
         raise UsageError(f"no task {name!r}{nearest(name, names()) or f'; tasks: {listed(names())}'}")
-    task: Task = importlib.import_module(f"{tasks.__name__}.{name}").TASK
+    task: Task = importlib.import_module(f"cellgate.tasks.{name}").TASK
     return task

@@ -26,9 +26,8 @@ from cellgate.task import Row, Task, find
 from cellgate.version import __version__
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from cellgate.fit.dev import Dev
+    from cellgate.nets import Net
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
 
 
 def _write(
-    plan: Plan, prepared: Prepared, net: "nn.Module", dev: "Dev", told: Mapping[str, float], staged: Path
+    plan: Plan, prepared: Prepared, net: "Net", dev: "Dev", told: Mapping[str, float], staged: Path
 ) -> dict[str, Any]:
     """Write a whole Bundle into `staged`; returns how its graphs compare with torch."""
     from cellgate.export import export
@@ -174,9 +173,7 @@ def _digest(records: Iterable[Row]) -> str:
 
 def _describe(plan: Plan) -> str:
     """What a resumed training must have in common with the one it goes on from."""
-    return json.dumps(
-        {"task": plan.task, "config": plan.config.model_dump(mode="json"), "data": plan.origin}, indent=1
-    )
+    return json.dumps({"task": plan.task, "config": plan.config.model_dump(mode="json"), "data": plan.origin}, indent=1)
 
 
 def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
@@ -194,8 +191,8 @@ def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
     for part, value in now.items():
         if before[part] != value:
             raise UsageError(
-                f"--resume: {part} differs from the unfinished training in {work} ({_difference(before[part], value)}); "
-                "give the same, or delete that folder to begin anew"
+                f"--resume: {part} differs from the unfinished training in {work}: "
+                f"{_difference(before[part], value)}; give the same, or delete that folder to begin anew"
             )
 
 

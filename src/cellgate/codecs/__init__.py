@@ -26,7 +26,5 @@ def load(folder: Path, state: dict[str, Any]) -> Codec:
     """Read back what `save` wrote."""
     known = _KNOWN.get(state.get("codec", ""))
     if known is None:
-        raise BundleError(
-            f"{folder}/codec.json names the codec {state.get('codec')!r}; known: {', '.join(_KNOWN)}"
-        )
+        raise BundleError(f"{folder}/codec.json names the codec {state.get('codec')!r}; known: {', '.join(_KNOWN)}")
     return known.load(folder, state)

@@ -1,7 +1,7 @@
 """One label a row: names to numbers, scores to ranked names."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class LabelCodec:
         hint = nearest(value, self.labels)
         return f"label {value!r} was never seen in training{hint or f'; known: {listed(self.labels)}'}"
 
-    def collate(self, columns: dict[str, Ragged]) -> dict[str, Ints]:
+    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Ints]:
         """Encoded rows as arrays: {"label": [B]}."""
         return {"label": columns["label"].values.astype(np.int64)}
 
@@ -73,9 +73,7 @@ class LabelCodec:
         ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
         answers: list[Ranked] = []
         for numbers, chances in zip(order.tolist(), ranked, strict=True):
-            pairs = tuple(
-                (self.labels[number], chance) for number, chance in zip(numbers, chances, strict=True)
-            )
+            pairs = tuple((self.labels[number], chance) for number, chance in zip(numbers, chances, strict=True))
             answers.append(Ranked(pairs[0][0], pairs[0][1], pairs[1:]))
         return answers
 

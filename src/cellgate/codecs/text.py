@@ -3,7 +3,7 @@
 A token outside the vocabulary still has its characters, so nets can tell unknown words apart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from cellgate.batch import Array, Ints, Ragged, pad
+from cellgate.batch import Array, Ids, Ints, Ragged, TextSizes, pad
 from cellgate.config import TextConfig
 from cellgate.errors import DataError
 from cellgate.text.tokens import Unit, han_share, learn_tokenizer
@@ -39,10 +39,7 @@ class TextCodec:
         """Learn a vocabulary from training texts, which are iterated more than once."""
         sample = list(islice(iter(texts), _SAMPLE))
         unit: Unit
-        if config.unit == "auto":
-            unit = "character" if han_share(sample) > 0.5 else "word"
-        else:
-            unit = config.unit
+        unit = config.unit if config.unit != "auto" else "character" if han_share(sample) > 0.5 else "word"
         tokenizer = learn_tokenizer(
             texts,
             unit,
@@ -66,14 +63,19 @@ class TextCodec:
     def __len__(self) -> int:
         return len(self.spellings)
 
+    @property
+    def sizes(self) -> TextSizes:
+        """What a net must know of this codec."""
+        return TextSizes(len(self), self.unit, self.mean_tokens)
+
     def encode(self, texts: Sequence[str]) -> dict[str, Ragged]:
         """Encode B texts: "tokens" (ids), "unknown" (characters of tokens with id 0, each ended by 0),
         "cut" (1 where a text was longer than `max_tokens`). An empty text is one EMPTY token.
         """
         limit = _LONGEST_TOKEN * self.max_tokens
         encodings = self.tokenizer.encode_batch([text[:limit] for text in texts])
-        tokens: list[Array] = []
-        unknown: list[Array] = []
+        tokens: list[Ids] = []
+        unknown: list[Ids] = []
         cut = np.zeros(len(texts), np.int32)
         for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             ids = encoding.ids
@@ -104,7 +106,7 @@ class TextCodec:
         spans: list[tuple[int, int]] = self.tokenizer.encode(text).offsets[: self.max_tokens]
         return spans
 
-    def collate(self, columns: dict[str, Ragged]) -> dict[str, Array]:
+    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as the net's inputs.
 
         tokens [B, T]: rows of the table below; lengths [B]; and a table of the U distinct tokens:
@@ -154,7 +156,7 @@ def _marked(letters: Ints) -> Ints:
     return out
 
 
-def _unknown_spellings(flat: Array) -> Ints:
+def _unknown_spellings(flat: Ids) -> Ints:
     """Rows of `_spell` for words given as one run of code points, each ended by 0."""
     ends = np.flatnonzero(flat == 0)
     starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends

@@ -55,11 +55,7 @@ def choose_columns(table: Table, fields: Mapping[str, str | None]) -> Choice:
     if missing:
         sample = _sample(table)
         names = table.columns if header else tuple(str(n) for n in range(1, len(table.columns) + 1))
-        if (
-            not chosen
-            and table.files[0].layout.format != "jsonl"
-            and _looks_like_a_row(table.columns, sample)
-        ):
+        if not chosen and table.files[0].layout.format != "jsonl" and _looks_like_a_row(table.columns, sample):
             raise DataError(_headless(table, missing, sample))
         for field in missing:
             column = _by_content(table, field, names, sample, taken=list(chosen.values()))
@@ -103,14 +99,8 @@ def _by_content(
     return found[0]
 
 
-def _candidates(
-    field: str, names: Sequence[str], sample: Sequence[Sequence[str]], taken: Sequence[str]
-) -> list[str]:
-    free = {
-        name: cells
-        for name, cells in zip(names, zip(*sample, strict=True), strict=False)
-        if name not in taken
-    }
+def _candidates(field: str, names: Sequence[str], sample: Sequence[Sequence[str]], taken: Sequence[str]) -> list[str]:
+    free = {name: cells for name, cells in zip(names, zip(*sample, strict=True), strict=False) if name not in taken}
     length = {name: sum(map(len, cells)) / len(cells) for name, cells in free.items()}
     distinct = {name: len(set(cells)) for name, cells in free.items()}
     if field == "text":
@@ -121,9 +111,7 @@ def _candidates(
         return [
             name
             for name in free
-            if 2 <= distinct[name] <= len(sample) / 2
-            and 0 < length[name] <= _LABEL_LENGTH
-            and all(free[name])
+            if 2 <= distinct[name] <= len(sample) / 2 and 0 < length[name] <= _LABEL_LENGTH and all(free[name])
         ]
     return []
 
@@ -169,9 +157,7 @@ def _refuse_header_as_row(table: Table, chosen: Mapping[str, str]) -> None:
         first = table.columns[int(number) - 1]
         if first.strip().casefold() in (field, *_synonyms(field)):
             names = listed(table.columns)
-            raise DataError(
-                f"{table.files[0].path} has a header ({names}): name its columns by it: --{field} {first}"
-            )
+            raise DataError(f"{table.files[0].path} has a header ({names}): name its columns by it: --{field} {first}")
 
 
 def _ambiguous(table: Table, field: str, names: Sequence[str]) -> str:

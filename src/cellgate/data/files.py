@@ -25,9 +25,7 @@ from cellgate.text import detect
 
 SAMPLE_BYTES = 1 << 20
 CELL_CHARACTERS = 64 << 20
-BAD_CHARACTER = (
-    "\udc00"  # stands for a NUL where bad rows are skipped, as surrogates do for undecodable bytes
-)
+BAD_CHARACTER = "\udc00"  # stands for a NUL where bad rows are skipped, as surrogates do for undecodable bytes
 
 _FORMATS: dict[str, detect.Format] = {
     ".csv": "csv",
@@ -41,8 +39,7 @@ _DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ONE_JSON = "{path} holds one JSON document: write one object a line instead (JSON lines, .jsonl)"
 _SWALLOWED_LINES = 8  # inside one cell that all look like rows: a lone quote ate them
 _QUOTE_REMEDY = (
-    "close the quote, or write a quote that belongs to the text twice, inside quotes: "
-    '"""Wow"" he said",positive'
+    'close the quote, or write a quote that belongs to the text twice, inside quotes: """Wow"" he said",positive'
 )
 
 
@@ -117,9 +114,7 @@ def lines(path: str, encoding: str, newline: str, *, mark_bad: bool = False) -> 
         yield from decoded(stream, path, encoding, newline, mark_bad=mark_bad)
 
 
-def decoded(
-    stream: BinaryIO, name: str, encoding: str, newline: str, *, mark_bad: bool = False
-) -> Iterator[str]:
+def decoded(stream: BinaryIO, name: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
     """Yield the lines of an open stream of bytes, as `lines` does; the stream stays open."""
     errors = "surrogateescape" if mark_bad else "strict"
     text = io.TextIOWrapper(stream, encoding, errors, newline)
@@ -222,9 +217,7 @@ def _checked(path: str) -> str:
     if os.path.isfile(path):
         return path
     if os.path.exists(path):
-        raise DataError(
-            f"{path!r} is no regular file, and rows are read more than once: save it to a file first"
-        )
+        raise DataError(f"{path!r} is no regular file, and rows are read more than once: save it to a file first")
     if folder and not os.path.isdir(folder):
         raise DataError(f"no file {path!r}: there is no folder {folder!r}; check the path")
     with _readable(folder or "."):
@@ -246,13 +239,9 @@ def _readable(path: str) -> Iterator[None]:
     except (EOFError, zlib.error) as error:
         raise DataError(f"{path} is cut short or damaged ({error}): copy or download it again") from error
     except PermissionError as error:
-        raise DataError(
-            f"{path} may not be read (permission denied): change its permissions (chmod u+r)"
-        ) from error
+        raise DataError(f"{path} may not be read (permission denied): change its permissions (chmod u+r)") from error
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}): check the file and its disk"
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): check the file and its disk") from error
 
 
 def _opened(path: str) -> BinaryIO:
@@ -274,9 +263,7 @@ def _encoding(path: str, sample: bytes, given: str | None) -> tuple[str, tuple[s
         raise DataError(f"{path}: its encoding is none of those known here: name it with --encoding NAME")
     if found.name == "utf-8":
         return found.name, ()
-    how = {"mark": "by its byte order mark", "bytes": "by its bytes", "guess": "a guess from its bytes"}[
-        found.found
-    ]
+    how = {"mark": "by its byte order mark", "bytes": "by its bytes", "guess": "a guess from its bytes"}[found.found]
     return found.name, (f"{path}: read as {found.name}, {how} (--encoding NAME says otherwise)",)
 
 
@@ -308,9 +295,7 @@ def _layout(path: str, text: str) -> tuple[detect.Layout, tuple[str, ...]]:
         return detect.Layout("tsv", "\t", quoted), note
     if kind == "csv":
         delimiter = detect.detect_delimiter(text)
-        note = (
-            () if delimiter == "," else (f"{path}: its cells are separated by {_DELIMITER_NAMES[delimiter]}",)
-        )
+        note = () if delimiter == "," else (f"{path}: its cells are separated by {_DELIMITER_NAMES[delimiter]}",)
         return detect.Layout("csv", delimiter, quoted=True), note
     layout = detect.detect_layout(text)
     if layout is None and text.lstrip().startswith("{"):

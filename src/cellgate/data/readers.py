@@ -242,9 +242,7 @@ def _json_text(item: dict[str, object], key: str) -> tuple[str, str]:
     value = item.get(key)
     match value:
         case str():
-            return value, "" if files.is_clean(
-                value
-            ) else f"{key!r} holds half of a surrogate pair, no character"
+            return value, "" if files.is_clean(value) else f"{key!r} holds half of a surrogate pair, no character"
         case bool():
             return str(value).lower(), ""
         case None if key not in item:
@@ -269,24 +267,18 @@ def _ragged(file: TextFile, heading: tuple[str, ...], row: list[str], *, header:
     return f"{cells} where the {first} has {len(heading)}{names}{hint}"
 
 
-def _positions(
-    file: TextFile, heading: tuple[str, ...], columns: Mapping[str, str], *, header: bool
-) -> list[int]:
+def _positions(file: TextFile, heading: tuple[str, ...], columns: Mapping[str, str], *, header: bool) -> list[int]:
     """Return where each column stands in the file's rows, from 0."""
     positions = []
     for name in columns.values():
         if heading.count(name) > 1 and header:
-            raise DataError(
-                f"{file.path} has {heading.count(name)} columns {name!r}: rename one in its first line"
-            )
+            raise DataError(f"{file.path} has {heading.count(name)} columns {name!r}: rename one in its first line")
         if name in heading and header:
             positions.append(heading.index(name))
         elif not name.isdecimal():
             raise DataError(_no_column(file, heading, name))
         elif not 1 <= int(name) <= len(heading):
-            raise DataError(
-                f"no column {name} in {file.path}: its first line has {len(heading)} ({listed(heading)})"
-            )
+            raise DataError(f"no column {name} in {file.path}: its first line has {len(heading)} ({listed(heading)})")
         else:
             positions.append(int(name) - 1)
     return positions

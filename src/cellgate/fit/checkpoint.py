@@ -45,10 +45,14 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer
     tensors |= {_BEST + name: value for name, value in progress.best_weights.items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in moments.items()}
-    facts = {name: value for name, value in asdict(replace(progress, best_weights={})).items()}
+    facts = asdict(replace(progress, best_weights={}))
     del facts["best_weights"]
     staged = path.with_name(path.name + ".part")
-    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, staged, {"progress": json.dumps(facts)})
+    save_file(
+        {name: t.detach().contiguous() for name, t in tensors.items()},
+        staged,
+        {"progress": json.dumps(facts)},
+    )
     os.replace(staged, path)
 
 

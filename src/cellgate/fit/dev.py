@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellgate.batch import Floats, Ints
 from cellgate.bundle import Bundle, summary
 from cellgate.data.batching import by_length
 from cellgate.fit.loop import Data
+from cellgate.nets import Net
 from cellgate.task import Task
 
 _ROWS, _TOKENS = 64, 24_000
@@ -28,10 +29,7 @@ class Dev:
     labels: tuple[str, ...]
 
     def _places(self) -> list[Ints]:
-        return [
-            self.rows[places]
-            for places in by_length(self.data.lengths[self.rows], rows=_ROWS, tokens=_TOKENS)
-        ]
+        return [self.rows[places] for places in by_length(self.data.lengths[self.rows], rows=_ROWS, tokens=_TOKENS)]
 
     def batches(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         """Inputs and target of all dev rows, short ones first."""
@@ -39,7 +37,7 @@ class Dev:
             yield self.data.tensors(rows)
 
     @torch.no_grad()
-    def scores(self, net: nn.Module) -> tuple[Floats, Ints]:
+    def scores(self, net: Net) -> tuple[Floats, Ints]:
         """Log-probabilities [N, L] and labels [N], in the order of `batches`."""
         scores, labels = [], []
         for inputs, target in self.batches():
@@ -47,7 +45,7 @@ class Dev:
             labels.append(target["label"].numpy())
         return np.concatenate(scores), np.concatenate(labels)
 
-    def metrics(self, net: nn.Module) -> dict[str, float]:
+    def metrics(self, net: Net) -> dict[str, float]:
         """The task's metrics of the net as it is."""
         return self._metrics(*self.scores(net))
 
@@ -63,7 +61,7 @@ class Dev:
         inputs, _ = self.data.tensors(self.data.train[longest])
         return inputs
 
-    def parity(self, net: nn.Module, bundle: Bundle, int8: Bundle | None) -> dict[str, Any]:
+    def parity(self, net: Net, bundle: Bundle, int8: Bundle | None) -> dict[str, Any]:
         """How far the graphs' answers are from torch's on dev [largest difference of a probability]."""
         from_torch, labels = self.scores(net)
         from_float = np.concatenate([bundle.score_rows(self.data.rows.take(rows)) for rows in self._places()])
@@ -76,9 +74,7 @@ class Dev:
             return result
         order = np.concatenate(self._places())
         chosen = np.linspace(0, len(order) - 1, min(len(order), _SINGLE_ROWS)).astype(np.int64)
-        from_int8 = np.concatenate(
-            [int8.score_rows(self.data.rows.take(order[place : place + 1])) for place in chosen]
-        )
+        from_int8 = np.concatenate([int8.score_rows(self.data.rows.take(order[place : place + 1])) for place in chosen])
         return result | {
             "int8_rows": len(chosen),
             "float_int8_difference": _difference(from_float[chosen], from_int8),

@@ -17,6 +17,7 @@ from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
 from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellgate.fit.events import Done, Epoch, Event, Saved, Step
+from cellgate.nets.net import Net, Tensors
 
 _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
 
@@ -28,8 +29,8 @@ class Data:
     rows: EncodedRows
     train: Ints
     lengths: Ints  # of every row, in tokens
-    inputs: Callable[[Mapping[str, Ragged]], dict[str, Array]]
-    target: Callable[[Mapping[str, Ragged]], dict[str, Array]]
+    inputs: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
+    target: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
 
     def tensors(self, rows: Ints) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and target of the named rows."""
@@ -43,61 +44,35 @@ def as_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 def fit(
-    net: nn.Module,
-    data: Data,
-    config: TrainConfig,
-    evaluate: Callable[[], Mapping[str, float]],
-    checkpoint: Path,
+    net: Net, data: Data, config: TrainConfig, evaluate: Callable[[], Mapping[str, float]], checkpoint: Path
 ) -> Iterator[Event]:
     """Train `net` in place and leave it with the weights of its best epoch.
 
     `evaluate` scores the net on dev; the first of its metrics is the one to raise. A checkpoint that exists is
-    gone on from. Every step seeds its own randomness, so nothing random has to be saved.
+    gone on from. Every step seeds its own randomness (torch's global generator), so nothing random is saved.
     """
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     torch.set_flush_denormal(True)  # Adam's moments of rows seldom seen decay to denormals, 100 times slower
-    net.train()
-    batch_rows, steps, epochs = _length_of_training(data, config)
-    progress = Progress()
-    if not checkpoint.exists():
-        _seed(config.seed, 0)
-        net.prepare(_prepare_batches(data, batch_rows))  # type: ignore[operator]
-    optimizer = None
-    if checkpoint.exists():
-        progress, optimizer = load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
-    optimizer = optimizer or _optimizer(net, config)
+    course = _course(data, config)
+    progress, optimizer = _begin(net, data, config, course, checkpoint)
     peaks = [group["lr"] for group in optimizer.param_groups]
     saved_at = time.monotonic()
     reason = "all epochs done"
-    while progress.epoch < epochs and progress.step < steps:
-        epoch = progress.epoch
-        order = epoch_order(
-            data.lengths[data.train],
-            rows=batch_rows,
-            tokens=config.batch_tokens,
-            seed=config.seed,
-            epoch=epoch,
-        )
+    while progress.epoch < course.epochs and progress.step < course.steps:
         started = time.monotonic()
-        for place in range(progress.place, len(order)):
+        net.train()
+        order = course.order(progress.epoch)
+        while progress.place < len(order) and progress.step < course.steps:
             began = time.monotonic()
-            rows = data.train[order[place]]
+            rows = data.train[order[progress.place]]
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * one_cycle(min(1.0, progress.step / steps))
+                group["lr"] = peak * one_cycle(min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
-            inputs, target = data.tensors(rows)
-            loss = net.loss(inputs, target)  # type: ignore[operator]
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            for group in optimizer.param_groups:  # each half on its own: they share no weights
-                nn.utils.clip_grad_norm_(group["params"], config.clip)
-            optimizer.step()
-            progress = progress.after_step(loss.item())
-            seconds = time.monotonic() - began
+            loss = _learn(net, optimizer, data.tensors(rows), config.clip)
+            progress = progress.after_step(loss)
+            tokens, seconds = int(data.lengths[rows].sum()), time.monotonic() - began
             try:
-                yield Step(
-                    progress.step, steps, epoch + 1, loss.item(), int(data.lengths[rows].sum()), seconds
-                )
+                yield Step(progress.step, course.steps, progress.epoch + 1, loss, tokens, seconds)
             except GeneratorExit:  # asked to stop between two steps: keep what was learned
                 save_checkpoint(checkpoint, net, optimizer, progress)
                 raise
@@ -105,23 +80,41 @@ def fit(
                 save_checkpoint(checkpoint, net, optimizer, progress)
                 saved_at = time.monotonic()
                 yield Saved(progress.step)
-            if progress.step >= steps:
-                break
         net.eval()
         metrics = evaluate()
-        net.train()
         score = next(iter(metrics.values()))
         better = score >= progress.best_score  # of equals the later one: it was taught with a lower rate
-        loss_mean = progress.loss_sum / max(1, progress.place)
+        mean_loss = progress.loss_sum / max(1, progress.place)
         progress = progress.after_epoch(score, net if better else None)
-        yield Epoch(epoch + 1, epochs, loss_mean, metrics, better, time.monotonic() - started)
+        yield Epoch(progress.epoch, course.epochs, mean_loss, metrics, better, time.monotonic() - started)
         if progress.epoch - progress.best_epoch >= config.patience:
             reason = f"no better dev metric for {config.patience} epochs"
             break
-    if progress.best_weights:
-        net.load_state_dict(progress.best_weights)
+    net.load_state_dict(progress.best_weights)
     net.eval()
     yield Done(reason, {"steps": progress.step, "best_epoch": progress.best_epoch})
+
+
+def _begin(
+    net: Net, data: Data, config: TrainConfig, course: "_Course", checkpoint: Path
+) -> tuple[Progress, torch.optim.Optimizer]:
+    """Start from the checkpoint, or from nothing."""
+    if checkpoint.exists():
+        return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
+    _seed(config.seed, 0)
+    net.prepare(_prepare_batches(data, course.batch_rows))
+    return Progress(), _optimizer(net, config)
+
+
+def _learn(net: Net, optimizer: torch.optim.Optimizer, batch: tuple[Tensors, Tensors], clip: float) -> float:
+    """One step on a batch of inputs and target; returns its loss."""
+    loss = net.loss(*batch)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    for group in optimizer.param_groups:  # each half on its own: they share no weights
+        nn.utils.clip_grad_norm_(group["params"], clip)
+    optimizer.step()
+    return loss.item()
 
 
 def one_cycle(done: float) -> float:
@@ -132,8 +125,8 @@ def one_cycle(done: float) -> float:
     return max(1e-4, (1 + math.cos(math.pi * (done - warm) / (1 - warm))) / 2)
 
 
-def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = net.parameter_groups(config)  # type: ignore[operator]
+def _optimizer(net: Net, config: TrainConfig) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = net.parameter_groups(config)
     return torch.optim.AdamW(groups, fused=True)
 
 
@@ -141,7 +134,7 @@ def _seed(seed: int, step: int) -> None:
     torch.manual_seed(seed * 1_000_003 + step)
 
 
-def _prepare_batches(data: Data, rows: int) -> Iterator[dict[str, Array]]:
+def _prepare_batches(data: Data, rows: int) -> Iterator[Mapping[str, Array]]:
     """Training inputs in order, at most _PREPARE_ROWS rows spread over all of them."""
     stride = max(1, math.ceil(len(data.train) / _PREPARE_ROWS))
     chosen = data.train[::stride]
@@ -149,19 +142,34 @@ def _prepare_batches(data: Data, rows: int) -> Iterator[dict[str, Array]]:
         yield data.inputs(data.rows.take(chosen[start : start + rows]))
 
 
-def _length_of_training(data: Data, config: TrainConfig) -> tuple[int, int, int]:
-    """Rows a batch, steps in all, epochs."""
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How long training is: rows a batch, epochs, steps in all."""
+
+    lengths: Ints  # of the training rows
+    config: TrainConfig
+    batch_rows: int
+    epochs: int
+    steps: int
+
+    def order(self, epoch: int) -> list[Ints]:
+        """The batches of an epoch."""
+        return _order(self.lengths, self.config, self.batch_rows, epoch)
+
+
+def _order(lengths: Ints, config: TrainConfig, batch_rows: int, epoch: int) -> list[Ints]:
+    return epoch_order(lengths, rows=batch_rows, tokens=config.batch_tokens, seed=config.seed, epoch=epoch)
+
+
+def _course(data: Data, config: TrainConfig) -> _Course:
     rows = len(data.train)
+    lengths = data.lengths[data.train]
     # Few rows want small batches, or there are too few steps to learn in.
     batch_rows = min(config.batch_rows, max(8, rows // 40))
-    steps_each = len(
-        epoch_order(
-            data.lengths[data.train], rows=batch_rows, tokens=config.batch_tokens, seed=config.seed, epoch=0
-        )
-    )
+    steps_each = len(_order(lengths, config, batch_rows, 0))
     epochs = config.epochs if config.epochs != "auto" else automatic_epochs(rows, steps_each)
-    steps = steps_each * epochs
-    return batch_rows, min(steps, config.max_steps or steps), epochs
+    steps = min(steps_each * epochs, config.max_steps or steps_each * epochs)
+    return _Course(lengths, config, batch_rows, epochs, steps)
 
 
 def automatic_epochs(rows: int, steps: int) -> int:

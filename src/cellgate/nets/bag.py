@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellgate.batch import Array
-from cellgate.codecs import TextCodec
+from cellgate.batch import Array, TextSizes
 from cellgate.config import BagConfig
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 
@@ -30,10 +29,10 @@ class Bag(nn.Module):
     index: Tensor
     idf: Tensor
 
-    def __init__(self, config: BagConfig, source: TextCodec, labels: int) -> None:
+    def __init__(self, config: BagConfig, sizes: TextSizes, labels: int) -> None:
         super().__init__()
-        long_text = source.mean_tokens > _LONG_TEXT
-        short_words = source.unit != "character" and not long_text
+        long_text = sizes.mean_tokens > _LONG_TEXT
+        short_words = sizes.unit != "character" and not long_text
         self.longest = (2 if short_words else 3) if config.words == "auto" else config.words
         self.characters = short_words if config.characters == "auto" else config.characters
         self.min_count = (1 if short_words else 2) if config.min_count == "auto" else config.min_count
@@ -86,9 +85,7 @@ class Bag(nn.Module):
             "bag.squares": torch.zeros(rows),
         }
 
-    def forward(
-        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits [B, L] of all text read so far, and the state after it."""
         lengths, tokens, spelling = inputs["lengths"], inputs["tokens"], inputs["spelling"]
         inside = torch.arange(tokens.shape[1])[None, :] < lengths[:, None]  # [B, T]
@@ -117,4 +114,4 @@ class Bag(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
         """Take the sizes from what is loaded: they were learned from data, not set."""
         self._allocate(len(state_dict[prefix + "idf"]) - 1, len(state_dict[prefix + "index"]))
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *rest)

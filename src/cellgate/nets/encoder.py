@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cellgate.codecs import TextCodec
+from cellgate.batch import TextSizes
 from cellgate.config import EncoderConfig
 from cellgate.nets.dropout import blank, locked
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
@@ -22,19 +22,17 @@ class TokenVectors(nn.Module):
     Words: the mean over their character n-grams. Characters: the pair of a character and the one before it.
     """
 
-    def __init__(self, config: EncoderConfig, source: TextCodec) -> None:
+    def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
         super().__init__()
-        self.pairs = source.unit == "character"
-        self.own = nn.Parameter(torch.randn(len(source), config.embedding) * 0.1)
+        self.pairs = sizes.unit == "character"
+        self.own = nn.Parameter(torch.randn(sizes.vocabulary, config.embedding) * 0.1)
         self.shared = nn.Parameter(torch.randn(config.buckets, config.embedding) * 0.1)
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """The token before the first one, where pairs are read."""
         return {"vectors.tail": first_tail(rows, 2)} if self.pairs else {}
 
-    def forward(
-        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Vectors [B, T, embedding] and the state after them."""
         tokens, spelling = inputs["tokens"], inputs["spelling"]
         own = F.embedding(inputs["words"], self.own)  # [U, embedding]
@@ -53,20 +51,20 @@ class TokenVectors(nn.Module):
 class Encoder(nn.Module):
     """Token vectors, then 1 to 3 recurrent layers that read in one direction or in both."""
 
-    def __init__(self, config: EncoderConfig, source: TextCodec) -> None:
+    def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
         super().__init__()
         self.config = config
         self.width = config.hidden * config.directions
-        self.vectors = TokenVectors(config, source)
-        self.weights = nn.ModuleList()
+        self.vectors = TokenVectors(config, sizes)
+        layers: list[nn.ParameterDict] = []
         for layer in range(config.layers):
             width = self.width if layer else config.embedding
             for _ in range(config.directions):
                 made = init_weights(config.cell, width, config.hidden)
-                parameters = {
-                    name: nn.Parameter(value) for name, value in made._asdict().items() if value is not None
-                }
-                self.weights.append(nn.ParameterDict(parameters))
+                parameters = {name: nn.Parameter(value) for name, value in made._asdict().items() if value is not None}
+                layers.append(nn.ParameterDict(parameters))
+        self._weights = tuple(layers)  # one a layer and direction; the same as below, with their type
+        self.weights = nn.ModuleList(layers)
 
     @property
     def streams(self) -> bool:
@@ -82,9 +80,7 @@ class Encoder(nn.Module):
                     state[f"layer{layer}.{name}"] = torch.zeros(rows, self.config.hidden)
         return state
 
-    def forward(
-        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Outputs [B, T, width], zero past each text's end, and the state after them."""
         config, lengths = self.config, inputs["lengths"]
         x, after = self.vectors(inputs, state)
@@ -96,17 +92,13 @@ class Encoder(nn.Module):
                 x = locked(x, config.layer_dropout)
             outputs = []
             for direction in range(config.directions):
-                weights = Weights(**self.weights[layer * config.directions + direction])
-                before = (
-                    State(state[f"layer{layer}.h"], state.get(f"layer{layer}.c")) if self.streams else None
-                )
+                weights = Weights(**self._weights[layer * config.directions + direction])
+                before = State(state[f"layer{layer}.h"], state.get(f"layer{layer}.c")) if self.streams else None
                 y, last = run(x, weights, before, lengths, reverse=direction == 1)
                 outputs.append(y)
                 if self.streams:
                     after |= {
-                        f"layer{layer}.{name}": value
-                        for name, value in last._asdict().items()
-                        if value is not None
+                        f"layer{layer}.{name}": value for name, value in last._asdict().items() if value is not None
                     }
             x = torch.cat(outputs, 2)
         return x, after

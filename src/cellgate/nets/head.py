@@ -32,9 +32,7 @@ class Head(nn.Module):
             "pool.peak": torch.full((rows,), _LEAST),
         }
 
-    def forward(
-        self, y: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, y: Tensor, lengths: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Scores [B, L] of all outputs so far (y [B, T, W], zero past `lengths`), and the state after them."""
         inside = torch.arange(y.shape[1])[None, :] < lengths[:, None]  # [B, T]
         largest = torch.where(inside[:, :, None], y, _LEAST).amax(1)

@@ -1,6 +1,7 @@
 """Reader: encoder and head, with a linear half beside them. Reads a whole text or a stream, answers with scores."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from cellgate.nets.bag import Bag
 from cellgate.nets.calibration import best_share, best_temperature
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.head import Head
+from cellgate.nets.net import Net, Tensors
 
 # Inputs of the graph and their axes; the state's arrays follow, axis 0 the batch.
 AXES = {
@@ -23,7 +25,7 @@ AXES = {
 }
 
 
-class Reader(nn.Module):
+class Reader(Net):
     """Batch -> loss, or batch and state -> log-probabilities [B, L] and state.
 
     The halves are taught by losses of their own; their log-probabilities are mixed by `share` (the linear
@@ -38,7 +40,8 @@ class Reader(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.bags = nn.ModuleList(bags)  # none or one
+        self._bags = tuple(bags)  # none or one; the same modules as below, with their type
+        self.bags = nn.ModuleList(bags)
         self.register_buffer("share", torch.tensor(0.5 if bags else 0.0))
         self.register_buffer("temperature", torch.tensor(1.0))
 
@@ -49,56 +52,49 @@ class Reader(nn.Module):
 
     def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
         """Look once at training inputs before training begins."""
-        for bag in self.bags:
+        for bag in self._bags:
             bag.prepare(batches)
 
-    def parameter_groups(self, config: TrainConfig) -> list[dict[str, object]]:
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""
         linear = list(self.bags.parameters())
         apart = {id(parameter) for parameter in linear}
         rest = [parameter for parameter in self.parameters() if id(parameter) not in apart]
-        groups: list[dict[str, object]] = [
+        groups: list[dict[str, Any]] = [
             {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay}
         ]
         groups += [
-            {"params": list(bag.parameters()), "lr": bag.learning_rate, "weight_decay": 0.0}
-            for bag in self.bags
+            {"params": list(bag.parameters()), "lr": bag.learning_rate, "weight_decay": 0.0} for bag in self._bags
         ]
         return groups
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """What is remembered before a text begins: the whole state, pooling and n-grams included."""
         state = self.encoder.initial_state(rows) | self.head.initial_state(rows)
-        for bag in self.bags:
+        for bag in self._bags:
             state |= bag.initial_state(rows)
         return state
 
-    def halves(
-        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def halves(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Logits [B, L] of each half by name, and the state after the inputs."""
         y, after = self.encoder(inputs, state)
         logits, pooled = self.head(y, inputs["lengths"], state)
         found = {"recurrent": logits}
         after |= pooled
-        for bag in self.bags:
+        for bag in self._bags:
             found["linear"], read = bag(inputs, state)
             after |= read
         return found, after
 
-    def loss(self, inputs: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
         """Sum of the halves' cross-entropies [nats], mean over the batch."""
         halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
-        total = F.cross_entropy(
-            halves["recurrent"], target["label"], label_smoothing=self.head.config.label_smoothing
-        )
+        total = F.cross_entropy(halves["recurrent"], target["label"], label_smoothing=self.head.config.label_smoothing)
         if "linear" in halves:
             total = total + F.cross_entropy(halves["linear"], target["label"])
         return total
 
-    def forward(
-        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
         halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))
         mixed = F.log_softmax(halves["recurrent"], 1) * (1.0 - self.share)
@@ -107,9 +103,7 @@ class Reader(nn.Module):
         scores = F.log_softmax(mixed / self.temperature, 1)
         return scores, after if self.streams else {}
 
-    def calibrate(
-        self, batches: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
-    ) -> dict[str, float]:
+    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
         """Choose `share` and `temperature` on dev batches of inputs and target.
 
         Returns what should be told: each half's own accuracy, and what was chosen.
@@ -125,9 +119,7 @@ class Reader(nn.Module):
         return told | {"linear_share": float(self.share), "temperature": float(self.temperature)}
 
     @torch.no_grad()
-    def _dev_scores(
-        self, batches: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
-    ) -> tuple[dict[str, Floats], Ints]:
+    def _dev_scores(self, batches: Iterator[tuple[Tensors, Tensors]]) -> tuple[dict[str, Floats], Ints]:
         """Log-probabilities [N, L] of each half and labels [N], of rows whose label was seen in training."""
         scores: dict[str, list[Floats]] = {}
         labels: list[Ints] = []

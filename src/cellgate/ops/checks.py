@@ -62,12 +62,7 @@ def check_peephole(x: Tensor, weights: Weights, peephole: Tensor) -> None:
 
 def _expect(name: str, tensor: Tensor | None, axes: str, shape: tuple[int, ...], x: Tensor) -> None:
     """Stop unless the tensor has this shape and x's dtype and device."""
-    if (
-        not isinstance(tensor, Tensor)
-        or tensor.shape != shape
-        or tensor.dtype != x.dtype
-        or tensor.device != x.device
-    ):
+    if not isinstance(tensor, Tensor) or tensor.shape != shape or tensor.dtype != x.dtype or tensor.device != x.device:
         wanted = f"{_short(x.dtype)} {axes} = {list(shape)} on {x.device}, as x is"
         raise UsageError(f"{name}: expected {wanted}, got {_described(tensor)}")
 

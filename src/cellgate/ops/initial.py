@@ -6,9 +6,7 @@ from torch.nn.init import orthogonal_, xavier_uniform_
 from cellgate.ops.values import GATES, Cell, Weights
 
 
-def init_weights(
-    cell: Cell, input_size: int, hidden_size: int, generator: torch.Generator | None = None
-) -> Weights:
+def init_weights(cell: Cell, input_size: int, hidden_size: int, generator: torch.Generator | None = None) -> Weights:
     """Draw float32 weights: w_x Xavier uniform, w_h orthogonal, gate by gate; biases 0, lstm's f 1.
 
     A forget gate that starts open lets gradients through: Jozefowicz, Zaremba & Sutskever, "An empirical

@@ -27,9 +27,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     }
 
 
-def _lstm(
-    x: Value, w_x: Value, w_h: Value, b: Value, h: Value, c: Value, lengths: Value, reverse: bool
-) -> Triple:
+def _lstm(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, c: Value, lengths: Value, reverse: bool) -> Triple:
     op = _opset()
 
     def reordered(rows: Value) -> Value:
@@ -51,9 +49,7 @@ def _lstm(
     return _batch_first(y), _after(h, h_last, lengths), _after(c, c_last, lengths)
 
 
-def _gru(
-    x: Value, w_x: Value, w_h: Value, b: Value, b_h: Value, h: Value, lengths: Value, reverse: bool
-) -> Pair:
+def _gru(x: Value, w_x: Value, w_h: Value, b: Value, b_h: Value, h: Value, lengths: Value, reverse: bool) -> Pair:
     op = _opset()
 
     def reordered(rows: Value) -> Value:

@@ -76,9 +76,7 @@ def _register(cell: Cell, kernel: Callable[..., tuple[Tensor, ...]]) -> None:
     def fresh(*arguments: Tensor) -> tuple[Tensor, ...]:
         # No token, no step: the state comes back as it went in, and an operator may not return its argument.
         results = kernel(*arguments)
-        return tuple(
-            value.clone() if any(value is given for given in arguments) else value for value in results
-        )
+        return tuple(value.clone() if any(value is given for given in arguments) else value for value in results)
 
     def values(*arguments: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():

@@ -109,6 +109,4 @@ def _refuse_peephole(backend: str | None) -> None:
     if backend not in (None, "reference"):
         raise UsageError(f"backend {backend!r} refuses this lstm: it has no peepholes; use 'reference'")
     if torch.compiler.is_exporting():
-        raise UsageError(
-            "peephole: an lstm with peepholes cannot be exported; train one without to export it"
-        )
+        raise UsageError("peephole: an lstm with peepholes cannot be exported; train one without to export it")

@@ -35,9 +35,9 @@ def net(config: Config, source: TextCodec, target: LabelCodec) -> "Reader":
     """Build the untrained net."""
     from cellgate.nets import Bag, Encoder, Head, Reader  # torch comes only where a net is trained
 
-    encoder = Encoder(config.encoder, source)
+    encoder = Encoder(config.encoder, source.sizes)
     head = Head(config.head, encoder.width, len(target))
-    bags = [Bag(config.bag, source, len(target))] if config.bag.enabled else []
+    bags = [Bag(config.bag, source.sizes, len(target))] if config.bag.enabled else []
     return Reader(encoder, head, bags)
 
 

@@ -7,7 +7,10 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 Unit = Literal["word", "subword", "character"]
 
-UNKNOWN, EMPTY = "[UNK]", "[EMPTY]"  # ids 0 and 1: any token unknown in training; the one token of an empty text
+UNKNOWN, EMPTY = (
+    "[UNK]",
+    "[EMPTY]",
+)  # ids 0 and 1: any token unknown in training; the one token of an empty text
 
 # Scripts written without spaces: each character is a token of its own.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -33,9 +36,7 @@ def learn_tokenizer(
 ) -> Tokenizer:
     """Learn a vocabulary: the `max_vocabulary` most frequent tokens seen at least `min_count` times."""
     special = [UNKNOWN, EMPTY]
-    tokenizer = Tokenizer(
-        models.BPE(unk_token=UNKNOWN) if unit == "subword" else models.WordLevel(unk_token=UNKNOWN)
-    )
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN) if unit == "subword" else models.WordLevel(unk_token=UNKNOWN))
     steps: list[normalizers.Normalizer] = [normalizers.NFKC()] if nfkc else []
     steps += [normalizers.Lowercase()] if lowercase else []
     tokenizer.normalizer = normalizers.Sequence(steps)

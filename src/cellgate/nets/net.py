@@ -1,0 +1,52 @@
+"""The contract of a net: what training, export and answering ask of it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from cellgate.batch import Array
+from cellgate.config import TrainConfig
+
+Tensors = Mapping[str, Tensor]
+
+
+class Net(nn.Module, ABC):
+    """A torch module from a batch to a loss, or from a batch and a state to scores and a state.
+
+    The state is all that a causal net remembers: a flat set of named arrays with axis 0 the batch, passed in and
+    handed back. A net that reads both ways has none.
+    """
+
+    axes: Mapping[str, tuple[str, ...]]
+    """Inputs in the graph's order, each with the names of its axes."""
+
+    @property
+    @abstractmethod
+    def streams(self) -> bool:
+        """Whether answers follow a text fed piece by piece."""
+
+    @abstractmethod
+    def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
+        """Look once at training inputs before training begins."""
+
+    @abstractmethod
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """Parameters with their peak learning rate and decay, for the optimiser."""
+
+    @abstractmethod
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """What is remembered before a text begins."""
+
+    @abstractmethod
+    def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
+        """What training lowers: one number."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scores of all input so far, and the state after it; an empty state stands for the initial one."""
+
+    @abstractmethod
+    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
+        """Fit what dev decides (inputs and target of all its rows); return what should be told of it."""
