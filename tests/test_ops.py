@@ -113,9 +113,7 @@ def outcome(y: Tensor, state: State, leaves: list[Tensor]) -> list[Tensor]:
     """The results, and the gradients of the leaves for random cotangents of all results at once."""
     results = [part for part in (y, *state) if part is not None]
     generator = torch.Generator().manual_seed(7)
-    cotangents = [
-        torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part) for part in results
-    ]
+    cotangents = [torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part) for part in results]
     gradients = torch.autograd.grad(results, leaves, cotangents)
     return [part.detach().double().cpu() for part in (*results, *gradients)]
 
@@ -171,9 +169,7 @@ def test_reference_is_torch_module(cell: Cell) -> None:
     y = pad_packed_sequence(packed, batch_first=True)[0].chunk(2, 2)
     last = last if cell == "lstm" else (last,)
     for number, side in enumerate(sides):
-        ours, state = DOORS[cell](
-            x, side.weights, side.state, lengths, reverse=number == 1, backend="reference"
-        )
+        ours, state = DOORS[cell](x, side.weights, side.state, lengths, reverse=number == 1, backend="reference")
         torch.testing.assert_close(ours, y[number], rtol=1e-12, atol=1e-12)
         for mine, theirs in zip((part for part in state if part is not None), last, strict=True):
             torch.testing.assert_close(mine, theirs[number], rtol=1e-12, atol=1e-12)
@@ -187,9 +183,7 @@ def test_reference_gradients_are_slopes(cell: Cell, peeps: bool, reverse: bool) 
 
     def function(*leaves: Tensor) -> tuple[Tensor, ...]:
         if peeps:
-            y, state = lstm(
-                inputs.x, inputs.weights, inputs.state, inputs.lengths, reverse, peephole=peephole
-            )
+            y, state = lstm(inputs.x, inputs.weights, inputs.state, inputs.lengths, reverse, peephole=peephole)
         else:
             y, state = DOORS[cell](*inputs, reverse, backend="reference")
         return y, *(part for part in state if part is not None)

@@ -52,9 +52,7 @@ class BothWays(torch.nn.Module):
         return torch.cat(sides, 2)
 
 
-def exported(
-    net: torch.nn.Module, given: dict[str, Tensor], axes: dict[str, dict[int, Dim]]
-) -> onnx.ModelProto:
+def exported(net: torch.nn.Module, given: dict[str, Tensor], axes: dict[str, dict[int, Dim]]) -> onnx.ModelProto:
     program = torch.onnx.export(
         net.eval(),
         kwargs=given,

@@ -61,18 +61,14 @@ def write_csv(
 
 @each_example
 @given(rows=pairs, delimiter=st.sampled_from(",;\t"), end=st.sampled_from(["\n", "\r\n", "\r"]))
-def test_csv_comes_back_as_written(
-    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, end: str
-) -> None:
+def test_csv_comes_back_as_written(tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, end: str) -> None:
     path = write_csv(tmp_path / "a.csv", rows, delimiter=delimiter, end=end)
     assert read(open_table([path])) == rows
 
 
 @each_example
 @given(rows=pairs, escaped=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
-def test_json_lines_come_back_as_written(
-    tmp_path: Path, rows: list[tuple[str, str]], escaped: bool, end: str
-) -> None:
+def test_json_lines_come_back_as_written(tmp_path: Path, rows: list[tuple[str, str]], escaped: bool, end: str) -> None:
     path = tmp_path / "a.jsonl"
     lines = [json.dumps({"text": t, "label": y}, ensure_ascii=escaped) + end for t, y in rows]
     path.write_text("".join(lines), encoding="utf-8", newline="")
@@ -149,9 +145,7 @@ def test_places_are_physical_lines(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("count", [2, 40])
-def test_encoding_is_found_and_said(
-    tmp_path: Path, sentence: str, encoding: str, found: str, count: int
-) -> None:
+def test_encoding_is_found_and_said(tmp_path: Path, sentence: str, encoding: str, found: str, count: int) -> None:
     rows = [(f"{sentence} {number}", "pos") for number in range(count)]
     table = open_table([write_csv(tmp_path / "a.csv", rows, encoding)])
     assert table.files[0].encoding == found
@@ -179,9 +173,7 @@ def test_files_and_patterns_are_read_in_order_and_again(tmp_path: Path) -> None:
     for name in "cab":
         write_csv(tmp_path / f"{name}.csv", [(name, "x")])
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b'{"label": "x", "text": "d"}\n'))
-    table = open_table(
-        [tmp_path / "c.csv", str(tmp_path / "[ab].csv"), tmp_path / "c.csv", tmp_path / "d.jsonl.gz"]
-    )
+    table = open_table([tmp_path / "c.csv", str(tmp_path / "[ab].csv"), tmp_path / "c.csv", tmp_path / "d.jsonl.gz"])
     expected = [("c", "x"), ("a", "x"), ("b", "x"), ("d", "x")]
     assert read(table) == read(table) == expected
 
@@ -286,9 +278,7 @@ def test_bad_rows_are_skipped_and_counted(tmp_path: Path) -> None:
 def test_bad_json_rows_are_skipped_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     good = b'{"text": "r1", "label": "x"}\n'
-    path.write_bytes(
-        good + b'{"text"\n[1]\n{"text": "\xff", "label": "x"}\n{"text": null, "label": "x"}\n\n' + good
-    )
+    path.write_bytes(good + b'{"text"\n[1]\n{"text": "\xff", "label": "x"}\n{"text": null, "label": "x"}\n\n' + good)
     problems = Problems()
     assert len(list(open_table([path], encoding="utf-8").rows(BOTH, problems))) == 2
     assert problems.count == 4

@@ -88,10 +88,7 @@ def test_ambiguous_by_content(tmp_path: Path) -> None:
 def test_nothing_looks_like_a_label(tmp_path: Path) -> None:
     rows = [f"{text},{number}x" for number, text in enumerate(sentences())]
     message = complaint(path := table_of(tmp_path, "text,key", rows))
-    assert (
-        message
-        == f"no column of {path} is plainly the label: name it with --label COLUMN; columns: text, key"
-    )
+    assert message == f"no column of {path} is plainly the label: name it with --label COLUMN; columns: text, key"
 
 
 def test_no_header_is_noticed_and_the_command_told(tmp_path: Path) -> None:

@@ -34,16 +34,22 @@ class Options(BaseModel):
 
 def _sentence(cls: type[Options], error: ValidationError, origin: str) -> str:
     """Say the first problem of a validation error: setting, value, remedy."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"]]
-    name = ".".join(path)
+    known = setting_names(cls)
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = setting_names(cls)
-        group = ".".join(path[:-1])
+        group = name.rpartition(".")[0]
         siblings = [k for k in known if k.rpartition(".")[0] == group]
-        hint = nearest(name, known)
+        hint = nearest(name, [k for k in known if k != group])
         return f"no setting {name!r} in {origin}{hint or '; settings here: ' + ', '.join(siblings)}"
-    return f"setting {name!r} in {origin}: {first['msg'].lower()}, got {first['input']!r}"
+    # Of a setting that may be one of several things each says why it is not this one, under a name of its own.
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    depth = name.count(".") + 1 if name else 0
+    same = [e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth]]
+    reasons = ", or ".join(reason[:1].lower() + reason[1:] for reason in dict.fromkeys(same))
+    return f"{f'setting {name!r} in ' if name else ''}{origin}: {reasons}, got {first['input']!r}"
 
 
 def setting_names(cls: type[BaseModel], prefix: str = "") -> list[str]:

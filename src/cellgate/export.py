@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cellgate.errors import WorkError
@@ -48,7 +48,8 @@ def export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, A
     """
     net.eval()
     weights = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    # `save_file` would make a file that only its owner may read.
+    (folder / "weights.safetensors").write_bytes(save(weights))
     state: dict[str, Tensor] = net.initial_state(2) if net.streams else {}
     traced = _trace(net, example, state)
     _check_open_axes(traced, net)

@@ -9,14 +9,14 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellgate import codecs
-from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, work_folder
+from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, undo_half_replacing, work_folder
 from cellgate.card import model_card
 from cellgate.config import TaskConfig
 from cellgate.errors import DataError, UsageError, WorkError
@@ -42,13 +42,14 @@ class Plan:
     origin: Mapping[str, Any]  # says which data these are; a resumed training must name the same
 
 
-def train_events(plan: Plan, *, resume: bool = False) -> Iterator[Event]:
+def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, None]:
     """Train and write the Bundle, telling what happens; close the iterator to stop with a checkpoint.
 
     With `resume`, go on from the work folder: the Bundle is the same to the byte as without the stop.
     """
     _require_torch()
     task, work = find(plan.task), work_folder(plan.folder)
+    undo_half_replacing(plan.folder)
     _check_folders(plan, work, resume=resume)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "plan.json").exists():
@@ -60,6 +61,10 @@ def train_events(plan: Plan, *, resume: bool = False) -> Iterator[Event]:
         yield from notes(prepared)
         yield from _fit_and_write(plan, task, prepared, work)
         shutil.rmtree(work)
+    except DataError:
+        if not is_prepared(work / "data"):  # nothing was learned: mended data need no --resume, which would refuse them
+            shutil.rmtree(work)
+        raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

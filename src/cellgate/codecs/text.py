@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from cellgate.batch import Array, Ids, Ints, Ragged, TextSizes, pad
 from cellgate.config import TextConfig
 from cellgate.errors import DataError
-from cellgate.text.tokens import Unit, han_share, learn_tokenizer
+from cellgate.text.tokens import Unit, han_share, learn_tokenizer, whole
 
 UNKNOWN_ID, EMPTY_ID = 0, 1
 WORD_START, WORD_END = 1, 2  # code points no text contains as letters: they mark a spelling's ends
@@ -37,7 +37,7 @@ class TextCodec:
     @classmethod
     def learn(cls, config: TextConfig, texts: Iterable[str]) -> "TextCodec":
         """Learn a vocabulary from training texts, which are iterated more than once."""
-        sample = list(islice(iter(texts), _SAMPLE))
+        sample = [whole(text) for text in islice(iter(texts), _SAMPLE)]
         unit: Unit
         unit = config.unit if config.unit != "auto" else "character" if han_share(sample) > 0.5 else "word"
         tokenizer = learn_tokenizer(
@@ -58,6 +58,7 @@ class TextCodec:
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         spellings = _spell([token for token, _ in vocabulary])
         spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
+        tokenizer.encode_special_tokens = True  # a text that says "[UNK]" holds that word and two brackets
         return cls(tokenizer, unit, mean_tokens, max_tokens, spellings)
 
     def __len__(self) -> int:
@@ -72,17 +73,19 @@ class TextCodec:
         """Encode B texts: "tokens" (ids), "unknown" (characters of tokens with id 0, each ended by 0),
         "cut" (1 where a text was longer than `max_tokens`). An empty text is one EMPTY token.
         """
-        limit = _LONGEST_TOKEN * self.max_tokens
-        encodings = self.tokenizer.encode_batch([text[:limit] for text in texts])
+        normalize = self.tokenizer.normalizer.normalize_str
+        # To normalise again changes nothing; done here, offsets are places in what the tokens were cut from.
+        normal = [normalize(self._read(text)) for text in texts]
+        encodings = self.tokenizer.encode_batch(normal)
         tokens: list[Ids] = []
         unknown: list[Ids] = []
         cut = np.zeros(len(texts), np.int32)
         for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             ids = encoding.ids
-            cut[row] = len(ids) > self.max_tokens or len(text) > limit
+            cut[row] = len(ids) > self.max_tokens or len(text) > self._limit
             ids = ids[: self.max_tokens] or [EMPTY_ID]
             tokens.append(np.array(ids, np.int32))
-            words = self._unknown_words(text, encoding) if UNKNOWN_ID in ids else ""
+            words = self._unknown_words(normal[row], encoding) if UNKNOWN_ID in ids else ""
             unknown.append(np.frombuffer(words.encode("utf-32-le", "replace"), np.int32))
         return {
             "tokens": Ragged.of(tokens),
@@ -90,12 +93,20 @@ class TextCodec:
             "cut": Ragged(cut, np.arange(len(texts) + 1)),
         }
 
-    def _unknown_words(self, text: str, encoding: Encoding) -> str:
-        """Spell the unknown tokens of one text in order, each followed by NUL."""
-        normalize = self.tokenizer.normalizer.normalize_str
+    @property
+    def _limit(self) -> int:
+        """Characters that are read of a text."""
+        return _LONGEST_TOKEN * self.max_tokens
+
+    def _read(self, text: str) -> str:
+        """What is read of a text; places in it are places in the text."""
+        return whole(text[: self._limit])
+
+    def _unknown_words(self, normal: str, encoding: Encoding) -> str:
+        """Spell the unknown tokens of one normalised text in order, each followed by NUL."""
         offsets = encoding.offsets
         words = [
-            normalize(text[slice(*offsets[place])])[:_SPELLED].replace("\0", " ")
+            normal[slice(*offsets[place])][:_SPELLED].replace("\0", " ")
             for place, token in enumerate(encoding.ids[: self.max_tokens])
             if token == UNKNOWN_ID
         ]
@@ -103,8 +114,12 @@ class TextCodec:
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Place of each token in `text`: half-open, in code points; none for an empty text."""
-        spans: list[tuple[int, int]] = self.tokenizer.encode(text).offsets[: self.max_tokens]
-        return spans
+        text = self._read(text)
+        spans: list[tuple[int, int]] = self.tokenizer.encode(text).offsets
+        following = [start for start, _ in spans[1:]] + [len(text)]
+        # Where e and an accent became one letter the tokeniser leaves the accent out; all but spaces is some token's.
+        wide = zip(spans[: self.max_tokens], following, strict=False)
+        return [(start, max(end, start + len(text[start:after].rstrip()))) for (start, end), after in wide]
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as the net's inputs.

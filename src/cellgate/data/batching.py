@@ -46,8 +46,8 @@ def split(groups: Ints, fraction: float, seed: int, limit: int = 20_000) -> tupl
     order = order[np.argsort(groups[order], kind="stable")]
     chosen = np.zeros(len(groups), bool)
     # Every 1/fraction-th row of the rows sorted by group: shares are kept even where groups are small.
-    place = (np.arange(len(order)) + 0.5) * fraction
-    chosen[order] = np.floor(place + 0.5) > np.floor(place + 0.5 - fraction)
+    count = np.floor((np.arange(len(order) + 1) - 0.5) * fraction + 0.5)
+    chosen[order] = np.diff(count) > 0
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         if chosen[members].all():

@@ -1,6 +1,7 @@
 """Encoded rows on disk, memory-mapped: a file larger than memory trains."""
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cellgate.batch import Ints, Ragged
+from cellgate.batch import Ids, Ints, Ragged
 
 _MANIFEST = "cache.json"
+_LARGE = 2**28  # bytes of a column from which its pages are given back after use
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,16 @@ class EncodedRows:
 
     def take(self, rows: Ints) -> dict[str, Ragged]:
         """Copy rows, in the order named."""
-        return {name: column.take(rows) for name, column in self.columns.items()}
+        taken = {name: column.take(rows) for name, column in self.columns.items()}
+        for column in self.columns.values():
+            _release(column.values)
+        return taken
+
+
+def _release(values: Ids) -> None:
+    """Give the pages of a large mapped file back: they count as ours until we do, though they are only cached."""
+    if isinstance(values, np.memmap) and values.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+        values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  numpy tells of it in its docs only
 
 
 class RowWriter:

@@ -36,7 +36,7 @@ class Progress:
         if better is None:
             return done
         weights = {name: value.clone() for name, value in better.state_dict().items()}
-        return replace(done, best_score=score, best_epoch=self.epoch + 1, best_weights=weights)
+        return replace(done, best_score=max(score, self.best_score), best_epoch=self.epoch + 1, best_weights=weights)
 
 
 def save_checkpoint(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:

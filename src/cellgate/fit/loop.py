@@ -19,6 +19,7 @@ from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellgate.fit.events import Done, Epoch, Event, Saved, Step
 from cellgate.nets.net import Net, Tensors
 
+_TELLING_ROWS = 200  # dev rows from which their metric chooses the epoch
 _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
 
 
@@ -83,7 +84,7 @@ def fit(
         net.eval()
         metrics = evaluate()
         score = next(iter(metrics.values()))
-        better = score >= progress.best_score  # of equals the later one: it was taught with a lower rate
+        better = score >= progress.best_score - _tolerance(score, int(metrics["n"]))
         mean_loss = progress.loss_sum / max(1, progress.place)
         progress = progress.after_epoch(score, net if better else None)
         yield Epoch(progress.epoch, course.epochs, mean_loss, metrics, better, time.monotonic() - started)
@@ -93,6 +94,14 @@ def fit(
     net.load_state_dict(progress.best_weights)
     net.eval()
     yield Done(reason, {"steps": progress.step, "best_epoch": progress.best_epoch})
+
+
+def _tolerance(score: float, dev_rows: int) -> float:
+    """How far below the best dev metric a later epoch is still preferred: it was taught with a lower rate.
+
+    Half the metric's standard error; and anything where dev is too small to tell epochs apart.
+    """
+    return 0.5 * math.sqrt(score * (1 - score) / dev_rows) if dev_rows >= _TELLING_ROWS else 1.0
 
 
 def _begin(
@@ -135,11 +144,10 @@ def _seed(seed: int, step: int) -> None:
 
 
 def _prepare_batches(data: Data, rows: int) -> Iterator[Mapping[str, Array]]:
-    """Training inputs in order, at most _PREPARE_ROWS rows spread over all of them."""
-    stride = max(1, math.ceil(len(data.train) / _PREPARE_ROWS))
-    chosen = data.train[::stride]
-    for start in range(0, len(chosen), rows):
-        yield data.inputs(data.rows.take(chosen[start : start + rows]))
+    """Training inputs in order, at most _PREPARE_ROWS rows in batches spread over all of them."""
+    every = max(1, math.ceil(len(data.train) / _PREPARE_ROWS))
+    for start in range(0, len(data.train), rows * every):
+        yield data.inputs(data.rows.take(data.train[start : start + rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +175,17 @@ def _course(data: Data, config: TrainConfig) -> _Course:
     # Few rows want small batches, or there are too few steps to learn in.
     batch_rows = min(config.batch_rows, max(8, rows // 40))
     steps_each = len(_order(lengths, config, batch_rows, 0))
-    epochs = config.epochs if config.epochs != "auto" else automatic_epochs(rows, steps_each)
+    epochs = config.epochs
+    if epochs == "auto":
+        epochs = automatic_epochs(rows, int(lengths.sum()), steps_each)
     steps = min(steps_each * epochs, config.max_steps or steps_each * epochs)
     return _Course(lengths, config, batch_rows, epochs, steps)
 
 
-def automatic_epochs(rows: int, steps: int) -> int:
-    """Passes over `rows` rows: 12 for thousands, 4 for tens of thousands, more where there are few steps."""
-    return max(4, min(12, round(140_000 / rows)), min(40, math.ceil(400 / steps)))
+def automatic_epochs(rows: int, tokens: int, steps: int) -> int:
+    """Passes over data of so many rows, tokens and steps.
+
+    12 for thousands of rows, 4 for tens of thousands or for millions of tokens, more where there are few steps.
+    """
+    usual = min(12, round(140_000 / rows), round(25_000_000 / tokens))
+    return max(4, usual, min(40, math.ceil(400 / steps)))

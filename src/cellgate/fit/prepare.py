@@ -1,6 +1,7 @@
 """From records to encoded rows on disk: split, learn the codecs, encode once. In constant memory but for labels."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -80,7 +81,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     values: list[str] = []
     for record in train:
-        values.append(getattr(record, task.wanted))
+        values.append(sys.intern(getattr(record, task.wanted)))  # millions of rows share a few labels
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
     target = task.target(config)(values)
@@ -116,6 +117,10 @@ def prepare(
             empty += sum(not text.strip() for text in texts)
             unseen += int((answers["label"].values == UNSEEN).sum())
             yield Work("encoding", writer.rows, total)
+        if unseen == len(dev_rows):
+            raise DataError(
+                "no label of the dev rows stands in the training rows; name the label column of both, or another file"
+            )
         facts = Facts(
             rows=total,
             dev_rows=len(dev_rows),

@@ -35,7 +35,7 @@ def best_share(recurrent: Floats, linear: Floats, target: Ints) -> float:
 def best_temperature(log_probabilities: Floats, target: Ints) -> float:
     """Temperature that makes dev probabilities fit best (Guo et al. 2017); scores [N, L], target [N].
 
-    Two rounds of a grid over 1/T: the loss is convex in it.
+    Three rounds of a grid over 1/T: the loss is convex in it.
     """
     low, high = 0.05, 10.0
     for _ in range(3):

@@ -1,5 +1,6 @@
 """From text to tokens, with the `tokenizers` library: one `tokenizer.json` that Python and JavaScript read."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -17,7 +18,13 @@ _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}
 # A run of letters, marks and digits with one apostrophe part (can't), or any single other mark.
 _WORD = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{_UNSPACED}]]+(?:['’]\p{{L}}+)?|\S"
 _CHARACTER = r"\S"
+_HALVES = re.compile("[\ud800-\udfff]")
 _LEARN_CHARACTERS = 200_000_000  # text the vocabulary is learned from, at most
+
+
+def whole(text: str) -> str:
+    """Put U+FFFD in place of halves of surrogate pairs: they are no characters, and `tokenizers` stops at them."""
+    return _HALVES.sub("\ufffd", text)
 
 
 def han_share(texts: Iterable[str]) -> float:
@@ -59,7 +66,7 @@ def _first_characters(texts: Iterable[str]) -> Iterator[str]:
     """Pass texts on until enough was seen: a vocabulary of thousands needs no more."""
     seen = 0
     for text in texts:
-        yield text
+        yield whole(text)
         seen += len(text)
         if seen > _LEARN_CHARACTERS:
             return

@@ -1,0 +1,1 @@
+"""Sample data written for Cellgate, and the demo that trains on them."""

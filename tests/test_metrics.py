@@ -1,0 +1,86 @@
+"""Metrics against scikit-learn, and the calibration error against its definition written as a loop."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from cellgate.metrics import accuracy, calibration_error, log_loss, macro_f1
+
+ANSWERS = st.lists(st.tuples(st.sampled_from("abcdé"), st.sampled_from("abcdéz")), min_size=1, max_size=40)
+Metric = Callable[[Sequence[str], Sequence[str]], float]
+SEEDS = st.integers(0, 2**32 - 1)
+often = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@often
+@given(ANSWERS)
+def test_accuracy_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    truth, answers = zip(*pairs, strict=True)
+    assert accuracy(truth, answers) == pytest.approx(accuracy_score(truth, answers), abs=1e-12)
+    assert macro_f1(truth, answers) == pytest.approx(f1_score(truth, answers, average="macro"), abs=1e-12)
+
+
+def test_macro_f1_counts_labels_that_were_only_said() -> None:
+    assert macro_f1(["a", "a"], ["a", "b"]) == pytest.approx((2 / 3 + 0) / 2)
+
+
+@pytest.mark.parametrize("metric", [accuracy, macro_f1])
+def test_sequences_of_different_length_are_refused(metric: Metric) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        metric(["a", "b"], ["a"])
+
+
+@often
+@given(st.integers(1, 30), st.integers(2, 7), SEEDS)
+def test_log_loss_is_scikit_learns(rows: int, labels: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    chances = random.dirichlet(np.ones(labels), rows) * 0.99 + 0.01 / labels
+    target = random.integers(0, labels, rows)
+    # scikit-learn is given float64, ours float32 of size up to 7: 1e-6 is its rounding.
+    wanted = sklearn_log_loss(target, chances, labels=range(labels))
+    assert log_loss(np.log(chances).astype(np.float32), target) == pytest.approx(wanted, abs=1e-5)
+
+
+def literal_calibration_error(confidence: list[float], right: list[bool], bins: int) -> float:
+    """Guo et al. 2017, equation 3: sum over bins of share of rows x |accuracy - mean confidence|."""
+    total = 0.0
+    for number in range(bins):
+        low, high = number / bins, (number + 1) / bins
+        last = number == bins - 1
+        inside = [n for n, c in enumerate(confidence) if low <= c < high or (last and c == 1.0)]
+        if inside:
+            hit = sum(right[n] for n in inside) / len(inside)
+            sure = sum(confidence[n] for n in inside) / len(inside)
+            total += len(inside) / len(confidence) * abs(hit - sure)
+    return total
+
+
+@often
+@given(st.integers(1, 60), st.sampled_from([1, 5, 15]), SEEDS)
+def test_calibration_error_is_its_definition(rows: int, bins: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    confidence = random.random(rows).astype(np.float32)
+    confidence[random.random(rows) < 0.2] = 1.0
+    confidence[random.random(rows) < 0.1] = 0.0
+    # Exactly on a border rounding decides the bin, here as there; keep off all but 0 and 1.
+    confidence = np.where(
+        np.abs(confidence * bins - np.round(confidence * bins)) < 1e-4, np.round(confidence), confidence
+    )
+    right = (random.random(rows) < 0.6).tolist()
+    wanted = literal_calibration_error(confidence.tolist(), right, bins)
+    assert calibration_error(confidence.astype(np.float32), right, bins) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_calibration_error_by_hand() -> None:
+    assert calibration_error(np.array([1.0, 1.0], np.float32), [True, True]) == 0.0
+    assert calibration_error(np.array([1.0, 1.0], np.float32), [False, False]) == 1.0
+    # Four rows of 0.8, three right: |0.75 - 0.8|.
+    assert calibration_error(np.full(4, 0.8, np.float32), [True, True, True, False]) == pytest.approx(0.05, abs=1e-6)
+    # Over- and underconfident rows of different bins do not cancel out.
+    sure = np.array([0.9, 0.5], np.float32)
+    assert calibration_error(sure, [False, True]) == pytest.approx((0.9 + 0.5) / 2, abs=1e-6)

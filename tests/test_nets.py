@@ -1,0 +1,647 @@
+"""Nets against literal arithmetic, and their promises: stream == whole, batch == single, padding is not looked at."""
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cellgate import task
+from cellgate.batch import TextSizes
+from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs.text import WORD_END, WORD_START
+from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
+from cellgate.metrics import log_loss
+from cellgate.nets import Bag, Encoder, Head, Net, Reader
+from cellgate.nets import encoder as encoder_module
+from cellgate.nets.calibration import best_share, best_temperature, log_softmax
+from cellgate.nets.dropout import blank, locked
+from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.ops import Cell, Weights
+from cellgate.text.tokens import Unit
+
+CLASSIFY = task.find("classify")
+CLOSE = 1e-5  # float32 sums of some twenty terms of size 1, taken in another order
+CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
+KNOWN = {
+    "word": ["the", "cat", "sat", "on", "a", "mat", ";", "ada", "met", "bob", "in", "rome"],
+    "character": list("这家店的服务很好太差不会再来"),
+}
+UNKNOWN = {"word": ["zebra", "antidisestablishmentarianism", "q"], "character": ["猫", "x", "☃"]}
+JOIN = {"word": " ", "character": ""}
+
+Inputs = dict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Nets this small are slowed down a hundredfold by threads that wait for a busy neighbour."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def codec_of(unit: Unit) -> TextCodec:
+    return TextCodec.learn(TextConfig(unit=unit, min_count=1), [JOIN[unit].join(KNOWN[unit])])
+
+
+CODECS: dict[Unit, TextCodec] = {"word": codec_of("word"), "character": codec_of("character")}
+LABELS = LabelCodec(("a", "b", "c"))
+
+
+def inputs_of(unit: Unit, texts: list[list[str]]) -> Inputs:
+    codec = CODECS[unit]
+    arrays = codec.collate(codec.encode([JOIN[unit].join(text) for text in texts]))
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def texts_of(unit: Unit, longest: int = 9) -> st.SearchStrategy[list[str]]:
+    tokens = st.sampled_from(KNOWN[unit]) | st.sampled_from(UNKNOWN[unit])
+    return st.lists(tokens, min_size=1, max_size=longest)
+
+
+def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1, words: Any = "auto") -> Reader:
+    """The classifier with random weights everywhere, of the sizes a toy needs."""
+    torch.manual_seed(7)
+    config = CLASSIFY.config.parse(
+        {
+            "encoder": {
+                "cell": cell,
+                "layers": layers,
+                "directions": directions,
+                "embedding": 6,
+                "hidden": 5,
+                "buckets": 64,
+            },
+            "bag": {"words": words, "min_count": 1},
+        },
+        "the test",
+    )
+    net = CLASSIFY.net(config, CODECS[unit], LABELS)
+    assert isinstance(net, Reader)
+    random = np.random.default_rng(0)
+    texts = [list(random.choice(KNOWN[unit], 6)) for _ in range(30)]
+    net.prepare([{name: tensor.numpy() for name, tensor in inputs_of(unit, texts).items()}])
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(0, 0.7)
+        bag_of(net).rows[0] = 0  # row 0 is no n-gram
+        net.share.fill_(0.3)
+        net.temperature.fill_(1.7)
+    return net.eval()
+
+
+def bag_of(net: Net) -> Bag:
+    (bag,) = (module for module in net.modules() if isinstance(module, Bag))
+    return bag
+
+
+# Hashing
+
+
+def lehmer(count: int, limit: int) -> list[int]:
+    values = []
+    value = 20_261_121
+    for _ in range(count):
+        value = (48_271 * value) % 2_147_483_647
+        values.append(value % limit)
+    return values
+
+
+PRIME, SALT = 2_147_483_647, 1_540_483_477
+OF_CHARACTERS, OF_TOKENS = lehmer(24, PRIME), lehmer(4, 2**29)
+
+
+def literal_token(points: list[int]) -> int:
+    return sum(point * m for point, m in zip(points, OF_CHARACTERS, strict=False)) % (PRIME - 2) + 2
+
+
+def literal_gram(values: list[int], multipliers: list[int]) -> int:
+    return (len(values) * SALT + sum(v * m for v, m in zip(values, multipliers, strict=False))) % PRIME
+
+
+POINTS = st.lists(st.integers(1, 0x10FFFF) | st.just(0x10FFFF), min_size=0, max_size=20)
+often = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+@often
+@given(st.lists(POINTS, min_size=1, max_size=4))
+@example([[0x10FFFF] * 20])
+def test_hashes_of_characters_are_the_documented_formula(words: list[list[int]]) -> None:
+    width = max(1, *(len(word) for word in words))
+    spelling = torch.tensor([word + [0] * (width - len(word)) for word in words])
+    assert token_hashes(spelling).tolist() == [literal_token(word) for word in words]
+    hashes, exists = character_ngrams(spelling, 2, 5)
+    for row, word in enumerate(words):
+        wanted = [
+            literal_gram(word[at : at + n], OF_CHARACTERS) for n in range(2, 6) for at in range(len(word) - n + 1)
+        ]
+        assert hashes[row][exists[row]].tolist() == wanted
+
+
+@often
+@given(st.lists(st.integers(2, PRIME - 1) | st.just(PRIME - 1), min_size=1, max_size=7), st.integers(1, 4))
+@example([PRIME - 1] * 6, 4)
+def test_hashes_of_tokens_are_the_documented_formula(tokens: list[int], longest: int) -> None:
+    hashes, exists = token_ngrams(torch.tensor([tokens]), first_tail(1, longest), longest)
+    before = [1] if longest > 1 else []  # a text's beginning counts as a token of hash 1
+    full = before + tokens
+    for place in range(len(tokens)):
+        end = len(before) + place + 1
+        wanted = [literal_gram(full[end - n : end], OF_TOKENS) for n in range(1, longest + 1) if end - n >= 0]
+        assert hashes[0, place][exists[0, place]].tolist() == wanted
+
+
+@often
+@given(st.lists(st.integers(2, PRIME - 1), min_size=2, max_size=9), st.integers(1, 4), st.data())
+def test_ngrams_cross_the_cuts_of_a_stream(tokens: list[int], longest: int, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(tokens) - 1))
+    whole, whole_exists = token_ngrams(torch.tensor([tokens]), first_tail(1, longest), longest)
+    head, tail = torch.tensor([tokens[:cut]]), torch.tensor([tokens[cut:]])
+    kept = next_tail(head, first_tail(1, longest), torch.tensor([cut]))
+    first, first_exists = token_ngrams(head, first_tail(1, longest), longest)
+    second, second_exists = token_ngrams(tail, kept, longest)
+    assert torch.cat([first_exists, second_exists], 1).equal(whole_exists)
+    joined = torch.cat([first, second], 1)
+    assert joined[whole_exists].equal(whole[whole_exists])
+
+
+def test_what_is_remembered_ends_where_each_row_ends() -> None:
+    hashes = torch.tensor([[11, 12, 13], [21, 99, 99], [99, 99, 99]])
+    tail = next_tail(hashes, first_tail(3, 3), torch.tensor([3, 1, 0]))
+    assert tail.tolist() == [[12, 13], [1, 21], [0, 1]]
+
+
+# Streams, batches, padding
+
+
+def check_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        torch.testing.assert_close(
+            found[name], wanted[name], atol=CLOSE, rtol=CLOSE, msg=f"{name}: {found[name]} is not {wanted[name]}"
+        )
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_text_fed_in_pieces_is_the_text_fed_whole(cell: Cell, layers: int, unit: Unit) -> None:
+    net = net_of(unit, cell, layers, words=3)
+    assert net.streams
+
+    @settings(max_examples=12, deadline=None, derandomize=True)
+    @given(st.lists(st.lists(texts_of(unit, 4), min_size=1, max_size=4), min_size=1, max_size=3))
+    @torch.no_grad()
+    def check(rows: list[list[list[str]]]) -> None:
+        steps = min(len(pieces) for pieces in rows)
+        state = net.initial_state(len(rows))
+        given_names = set(state)
+        for step in range(steps):
+            before = {name: array.clone() for name, array in state.items()}
+            scores, after = net(inputs_of(unit, [pieces[step] for pieces in rows]), state)
+            assert all(state[name].equal(before[name]) for name in before)  # what is passed in is never changed
+            assert set(after) == given_names
+            assert all(array.shape == state[name].shape for name, array in after.items())
+            assert all(array.dtype == state[name].dtype for name, array in after.items())
+            state = after
+        whole = inputs_of(unit, [[token for piece in pieces[:steps] for token in piece] for pieces in rows])
+        wanted, wanted_state = net(whole, net.initial_state(len(rows)))
+        check_same({"scores": scores, **state}, {"scores": wanted, **wanted_state})
+        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(rows)))
+
+    check()
+
+
+@torch.no_grad()
+def test_a_row_with_nothing_new_keeps_its_state() -> None:
+    net = net_of("word", layers=2)
+    first = inputs_of("word", [["the", "cat"], ["zebra", "sat"]])
+    scores, state = net(first, net.initial_state(2))
+    more = inputs_of("word", [["on", "a", "mat"], ["ada"]]) | {"lengths": torch.tensor([3, 0])}
+    later, after = net(more, state)
+    check_same({n: a[1:] for n, a in after.items()}, {n: a[1:] for n, a in state.items()})
+    torch.testing.assert_close(later[1], scores[1], atol=CLOSE, rtol=CLOSE)
+    assert not torch.allclose(later[0], scores[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_batch_answers_as_its_rows_alone(cell: Cell, directions: int, unit: Unit) -> None:
+    net = net_of(unit, cell, 2, directions)
+
+    @settings(max_examples=10, deadline=None, derandomize=True)
+    @given(st.lists(texts_of(unit), min_size=2, max_size=4))
+    @torch.no_grad()
+    def check(texts: list[list[str]]) -> None:
+        together, after = net(inputs_of(unit, texts), {})
+        alone = [net(inputs_of(unit, [text]), {})[0] for text in texts]
+        torch.testing.assert_close(together, torch.cat(alone), atol=CLOSE, rtol=CLOSE)
+        assert bool(after) == net.streams
+
+    check()
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@pytest.mark.parametrize("directions", [1, 2])
+@torch.no_grad()
+def test_what_stands_in_the_padding_changes_nothing(directions: int, unit: Unit) -> None:
+    net = net_of(unit, "lstm", 2, directions)
+    long, short = KNOWN[unit][:8], KNOWN[unit][3:5]
+    inputs = inputs_of(unit, [short, long, short])
+    outside = torch.arange(inputs["tokens"].shape[1]) >= inputs["lengths"][:, None]
+    other = torch.where(outside, torch.tensor(3), inputs["tokens"])
+    wider = torch.cat([other, torch.full((3, 4), 2)], 1)
+    wanted, _ = net(inputs, {})
+    for tokens in (other, wider):
+        torch.testing.assert_close(net(inputs | {"tokens": tokens}, {})[0], wanted, atol=CLOSE, rtol=CLOSE)
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@torch.no_grad()
+def test_a_token_is_its_own_vector_plus_those_of_its_ngrams(unit: Unit) -> None:
+    vectors = net_of(unit).encoder.vectors
+    own, shared = vectors.own.double(), vectors.shared.double()
+    text = [*KNOWN[unit][:3], UNKNOWN[unit][0], KNOWN[unit][0]]
+    found, _ = vectors(inputs_of(unit, [text]), vectors.initial_state(1))
+    before = 1  # the hash of a text's beginning
+    for vector, token in zip(found[0].double(), text, strict=True):
+        points = [WORD_START, *(ord(c) for c in token[:18]), WORD_END]
+        if unit == "character":
+            grams = [literal_gram([before, literal_token(points)], OF_TOKENS)]
+        else:
+            grams = [
+                literal_gram(points[i : i + n], OF_CHARACTERS) for n in (3, 4, 5) for i in range(len(points) - n + 1)
+            ]
+        number = CODECS[unit].tokenizer.token_to_id(token) or 0
+        wanted = own[number] + torch.stack([shared[gram % len(shared)] for gram in grams]).mean(0)
+        torch.testing.assert_close(vector, wanted, atol=CLOSE, rtol=CLOSE)
+        before = literal_token(points)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+@torch.no_grad()
+def test_the_second_direction_reads_each_row_from_its_end(cell: Cell, layers: int) -> None:
+    encoder = net_of("word", cell, layers, directions=2).encoder
+    inputs = inputs_of("word", [["the", "cat"], KNOWN["word"][2:7]])
+    outputs, _ = encoder(inputs, {})
+    vectors, _ = encoder.vectors(inputs, {})
+    assert outputs.shape == (2, 5, encoder.width)
+    run = encoder_module._CELLS[cell]
+    for row, length in enumerate(inputs["lengths"].tolist()):
+        x = vectors[row : row + 1, :length]
+        for layer in range(layers):
+            ahead, back = (Weights(**encoder._weights[2 * layer + direction]) for direction in range(2))
+            x = torch.cat([run(x, ahead)[0], run(x.flip(1), back)[0].flip(1)], 2)
+        torch.testing.assert_close(outputs[row, :length], x[0], atol=CLOSE, rtol=CLOSE)
+        assert not outputs[row, length:].any()
+
+
+# The bag
+
+
+def literal_ngrams(unit: Unit, text: list[str], longest: int, characters: bool) -> list[int]:
+    """Hashes of all n-grams of a text, each occurrence counted."""
+    spelled = [[WORD_START, *(ord(c) for c in token[:18]), WORD_END] for token in text]
+    tokens = ([1] if longest > 1 else []) + [literal_token(points) for points in spelled]
+    begin = len(tokens) - len(text)
+    grams = [
+        literal_gram(tokens[end - n : end], OF_TOKENS)
+        for end in range(begin + 1, len(tokens) + 1)
+        for n in range(1, longest + 1)
+        if end - n >= 0
+    ]
+    for points in spelled if characters else []:
+        grams += [
+            literal_gram(points[at : at + n], OF_CHARACTERS) for n in range(2, 6) for at in range(len(points) - n + 1)
+        ]
+    return grams
+
+
+@pytest.mark.parametrize("unit", CODECS)
+def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
+    bag = bag_of(net_of(unit))
+    assert (bag.longest, bag.characters) == ((2, True) if unit == "word" else (3, False))
+    index, idf, rows = bag.index.numpy(), bag.idf.numpy().astype(float), bag.rows.detach().numpy().astype(float)
+
+    @settings(max_examples=25, deadline=None, derandomize=True)
+    @given(st.lists(texts_of(unit), min_size=1, max_size=3))
+    @torch.no_grad()
+    def check(texts: list[list[str]]) -> None:
+        logits, _ = bag(inputs_of(unit, texts), bag.initial_state(len(texts)))
+        for found, text in zip(logits.numpy(), texts, strict=True):
+            total, squares = np.zeros(len(LABELS)), 0.0
+            for gram in literal_ngrams(unit, text, bag.longest, bag.characters):
+                row = index[gram % len(index)]
+                if row:
+                    total += idf[row] * rows[row]
+                    squares += idf[row] ** 2
+            wanted = total / max(squares, 1e-6) ** 0.5 + bag.bias.detach().numpy()
+            np.testing.assert_allclose(found, wanted, atol=CLOSE, rtol=CLOSE)
+
+    check()
+
+
+def prepared(config: BagConfig, unit: Unit, batches: list[list[list[str]]]) -> Bag:
+    bag = Bag(config, TextSizes(len(CODECS[unit]), unit, 6.0), labels=len(LABELS))
+    bag.prepare({name: tensor.numpy() for name, tensor in inputs_of(unit, batch).items()} for batch in batches)
+    return bag
+
+
+BATCHES = [[["the", "cat", "cat"], ["the", "dog"]], [["the", "cat"], ["zebra"], ["a", "the"]]]
+
+
+@pytest.mark.parametrize(
+    ("settings_", "kept"),
+    [
+        ({"min_count": 1, "words": 1, "max_weights": 6}, ["the", "cat"]),  # 3 labels: room for two n-grams
+        ({"min_count": 2, "words": 1}, ["the", "cat"]),
+        ({"min_count": 1, "words": 1}, ["the", "cat", "dog", "zebra", "a"]),
+        ({"min_count": 4, "words": 1}, ["the"]),
+        ({"min_count": 9, "words": 1}, []),
+        ({"min_count": 1, "words": 1, "max_weights": 1}, ["the"]),  # never less than one
+    ],
+)
+def test_the_most_frequent_ngrams_are_kept(settings_: dict[str, Any], kept: list[str]) -> None:
+    bag = prepared(BagConfig(characters=False, **settings_), "word", BATCHES)
+    texts = [text for batch in BATCHES for text in batch]
+    width = len(bag.index)
+    wanted = {literal_ngrams("word", [token], 1, False)[0] % width for token in kept}
+    assert set(torch.nonzero(bag.index).flatten().tolist()) == wanted
+    assert len(wanted) == len(kept)
+    assert bag.rows.shape == (len(kept) + 1, len(LABELS))
+    assert sorted(bag.index[bag.index > 0].tolist()) == list(range(1, len(kept) + 1))
+    in_texts = Counter(token for text in texts for token in set(text))
+    for token in kept:
+        row = bag.index[literal_ngrams("word", [token], 1, False)[0] % width]
+        assert float(bag.idf[row]) == pytest.approx(np.log((1 + len(texts)) / (1 + in_texts[token])) + 1)
+    assert float(bag.idf[0]) == 0
+
+
+def test_pairs_and_characters_are_counted_by_text() -> None:
+    bag = prepared(BagConfig(min_count=3, words=2, characters=True), "word", BATCHES)
+    texts = [text for batch in BATCHES for text in batch]
+    counts = Counter(gram for text in texts for gram in set(literal_ngrams("word", text, 2, True)))
+    wanted = {gram % len(bag.index) for gram, count in counts.items() if count >= 3}
+    assert set(torch.nonzero(bag.index).flatten().tolist()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("unit", "mean_tokens", "chosen"),
+    [
+        ("word", 8.0, (2, True, 1)),
+        ("word", 101.0, (3, False, 2)),
+        ("subword", 8.0, (2, True, 1)),
+        ("character", 8.0, (3, False, 2)),
+    ],
+)
+def test_auto_follows_the_texts(unit: Unit, mean_tokens: float, chosen: tuple[int, bool, int]) -> None:
+    bag = Bag(BagConfig(), TextSizes(10, unit, mean_tokens), labels=2)
+    assert (bag.longest, bag.characters, bag.min_count) == chosen
+    told = Bag(BagConfig(words=4, characters=False, min_count=5), TextSizes(10, unit, mean_tokens), labels=2)
+    assert (told.longest, told.characters, told.min_count) == (4, False, 5)
+
+
+@torch.no_grad()
+def test_a_bag_that_knows_nothing_answers_its_bias() -> None:
+    bag = prepared(BagConfig(min_count=9), "word", BATCHES)
+    bag.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    logits, _ = bag(inputs_of("word", [["zebra"]]), bag.initial_state(1))
+    assert logits.tolist() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@torch.no_grad()
+def test_a_fresh_net_takes_sizes_and_weights_from_what_is_loaded(unit: Unit) -> None:
+    trained = net_of(unit, layers=2)
+    config = CLASSIFY.config.parse(
+        {"encoder": {"layers": 2, "directions": 1, "embedding": 6, "hidden": 5, "buckets": 64}}, "the test"
+    )
+    fresh = CLASSIFY.net(config, CODECS[unit], LABELS).eval()
+    fresh.load_state_dict(copy.deepcopy(trained.state_dict()))
+    assert {name: p.shape for name, p in fresh.named_parameters()} == {
+        n: p.shape for n, p in trained.named_parameters()
+    }
+    inputs = inputs_of(unit, [KNOWN[unit][:6], UNKNOWN[unit]])
+    assert fresh(inputs, {})[0].equal(trained(inputs, {})[0])
+    bag_of(trained).rows.fill_(0)
+    assert not bag_of(fresh).rows.eq(0).all()  # what was loaded was copied
+
+
+# The head
+
+
+@often
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.sampled_from([0.5, 30.0]),
+    st.integers(0, 99),
+)
+@torch.no_grad()
+def test_pooling_is_max_mean_and_softmax_attention(first: list[int], second: list[int], size: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    rows = min(len(first), len(second))
+    head = Head(HeadConfig(), width=4, labels=3).eval()
+    head.attention.normal_(0, size)
+    state = head.initial_state(rows)
+    seen: list[list[Tensor]] = [[] for _ in range(rows)]
+    for lengths in (first[:rows], second[:rows]):
+        y = torch.randn(rows, max(lengths), 4)
+        for row, length in enumerate(lengths):
+            y[row, length:] = 0
+            seen[row].append(y[row, :length])
+        logits, state = head(y, torch.tensor(lengths), state)
+    for row, parts in enumerate(seen):
+        y = torch.cat(parts).double()
+        share = torch.softmax(y @ head.attention.double(), 0)
+        pooled = torch.cat([y.amax(0), y.mean(0), share @ y])
+        wanted = pooled @ head.linear.weight.double().T + head.linear.bias.double()
+        torch.testing.assert_close(logits[row].double(), wanted, atol=CLOSE, rtol=CLOSE)
+
+
+# Loss, mixing, gradients, dropout
+
+
+@torch.no_grad()
+def test_the_halves_are_mixed_by_share_and_sharpened_by_temperature() -> None:
+    net = net_of("word")
+    inputs = inputs_of("word", [["the", "cat"], ["ada", "met", "bob"]])
+    halves, _ = net.halves(inputs, net.initial_state(2))
+    mixed = 0.7 * torch.log_softmax(halves["recurrent"], 1) + 0.3 * torch.log_softmax(halves["linear"], 1)
+    torch.testing.assert_close(net(inputs, {})[0], torch.log_softmax(mixed / 1.7, 1))
+
+
+@torch.no_grad()
+def test_the_loss_is_the_sum_of_the_halves() -> None:
+    net = net_of("word")
+    inputs, target = inputs_of("word", [["the", "cat"], ["ada", "met"]]), torch.tensor([2, 0])
+    halves, _ = net.halves(inputs, net.initial_state(2))
+    smooth = 0.9 * torch.eye(3)[target] + 0.1 / 3
+    recurrent = -(smooth * torch.log_softmax(halves["recurrent"], 1)).sum(1).mean()
+    linear = -torch.log_softmax(halves["linear"], 1)[torch.arange(2), target].mean()
+    torch.testing.assert_close(net.loss(inputs, {"label": target}), recurrent + linear)
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_reach_every_parameter(cell: Cell, directions: int, unit: Unit) -> None:
+    net = net_of(unit, cell, 2, directions)
+    inputs = inputs_of(unit, [KNOWN[unit], [*KNOWN[unit][2:6], *UNKNOWN[unit]]])
+    torch.autograd.backward(net.loss(inputs, {"label": torch.tensor([0, 2])}))
+    still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert still == []
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
+    grad = bag_of(net).rows.grad
+    assert grad is not None
+    assert not grad[0].any()  # no n-gram has no weight
+
+
+def test_parameters_are_in_one_group_each() -> None:
+    net = net_of("word")
+    train = CLASSIFY.config().train
+    groups = net.parameter_groups(train)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in net.parameters())
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (train.learning_rate, train.weight_decay),
+        (BagConfig().learning_rate, 0.0),
+    ]
+
+
+def test_a_locked_mask_is_constant_over_time() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(8, 6, 50) + 0.5
+    y = locked(x, 0.4)
+    zero = y == 0
+    assert zero.equal(zero[:, :1].expand_as(zero))
+    assert not zero[0].equal(zero[1])  # each row has its own
+    assert 0.3 < zero.float().mean() < 0.5
+    torch.testing.assert_close(y[~zero], (x / 0.6)[~zero])  # what stays is scaled up
+    assert locked(x, 0.0) is x
+
+
+def test_blanking_takes_whole_tokens() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(8, 40, 5) + 0.5
+    y = blank(x, 0.25)
+    zero = y == 0
+    assert zero.equal(zero[:, :, :1].expand_as(zero))
+    assert 0.15 < zero.float().mean() < 0.35
+    assert y[~zero].equal(x[~zero])
+    assert blank(x, 0.0) is x
+
+
+@pytest.mark.parametrize("training", [True, False])
+@torch.no_grad()
+def test_training_locks_the_inputs_of_every_layer(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    run = encoder_module._CELLS["lstm"]
+
+    def spy(x: Tensor, *rest: Any, **named: Any) -> Any:
+        seen.append(x)
+        return run(x, *rest, **named)
+
+    monkeypatch.setitem(encoder_module._CELLS, "lstm", spy)
+    torch.manual_seed(0)
+    config = EncoderConfig(layers=2, directions=2, embedding=40, hidden=20, buckets=64, word_dropout=0.0)
+    encoder = Encoder(config, CODECS["word"].sizes).train(training)
+    encoder(inputs_of("word", [KNOWN["word"][:8], KNOWN["word"][2:10]]), {})
+    assert len(seen) == 4
+    for x, share in ((seen[0], 0.5), (seen[2], 0.3)):
+        zero = x == 0
+        assert zero.equal(zero[:, :1].expand_as(zero))
+        found = float(zero.float().mean())
+        assert abs(found - share) < 0.2 if training else found == 0.0
+    assert seen[0] is seen[1]  # both directions read the same words
+
+
+def test_training_is_random_and_answering_is_not() -> None:
+    net = net_of("word")
+    inputs, target = inputs_of("word", [KNOWN["word"]]), {"label": torch.tensor([1])}
+    with torch.no_grad():
+        assert net.loss(inputs, target) == net.loss(inputs, target)
+        net.train()
+        assert net.loss(inputs, target) != net.loss(inputs, target)
+
+
+# Calibration
+
+
+def random_scores(rows: int, labels: int, sharp: float, seed: int) -> tuple[Any, Any]:
+    """Log-probabilities [N, L] that are right more often than not, `sharp` times too sure."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(rows, labels)).astype(np.float32)
+    target = np.array([random.choice(labels, p=np.exp(row) / np.exp(row).sum()) for row in log_softmax(2 * logits)])
+    return log_softmax(2 * sharp * logits).astype(np.float32), target
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(20, 300), st.integers(2, 6), st.floats(0.2, 6.0), st.integers(0, 99))
+def test_the_temperature_fits_as_well_as_any(rows: int, labels: int, sharp: float, seed: int) -> None:
+    scores, target = random_scores(rows, labels, sharp, seed)
+    temperature = best_temperature(scores, target)
+    assert 0.1 - 1e-9 <= temperature <= 20 + 1e-9
+
+    def loss(t: float) -> float:
+        return log_loss(log_softmax(scores / t), target)
+
+    best = min(loss(t) for t in np.geomspace(0.1, 20, 1_500))
+    assert loss(temperature) <= best + 1e-5
+
+
+def test_the_temperature_takes_overconfidence_back() -> None:
+    scores, target = random_scores(20_000, 4, 3.0, 0)
+    assert best_temperature(scores, target) == pytest.approx(3.0, rel=0.05)
+
+
+def test_the_share_is_even_where_labels_are_many() -> None:
+    scores, target = random_scores(50, 21, 1.0, 0)
+    assert best_share(scores[:, ::-1], scores, target) == 0.5
+
+
+def test_the_share_follows_the_better_half_as_far_as_dev_can_be_trusted() -> None:
+    good, target = random_scores(2_000, 3, 1.0, 0)
+    noise, _ = random_scores(2_000, 3, 1.0, 1)
+    linear, recurrent = best_share(noise, good, target), best_share(good, noise, target)
+    # 2,000 rows count as much as the prior: a share of 1 is drawn half of the way to 0.5.
+    assert 0.6 < linear <= 0.75
+    assert 0.25 <= recurrent < 0.4
+    few = best_share(noise[:20], good[:20], target[:20])
+    assert abs(few - 0.5) < 0.01
+
+
+@torch.no_grad()
+def test_calibrating_sets_share_and_temperature_and_leaves_unseen_labels_out() -> None:
+    net = net_of("word")
+    random = np.random.default_rng(0)
+    texts = [list(random.choice(KNOWN["word"], 5)) for _ in range(12)]
+    labels = torch.from_numpy(random.integers(0, 3, 12))
+
+    def batches(target: Tensor) -> Iterator[tuple[Inputs, Inputs]]:
+        for start in (0, 6):
+            yield inputs_of("word", texts[start : start + 6]), {"label": target[start : start + 6]}
+
+    told = net.calibrate(batches(labels))
+    assert set(told) == {"recurrent_accuracy", "linear_accuracy", "linear_share", "temperature"}
+    assert told["linear_share"] == float(net.share)
+    assert told["temperature"] == float(net.temperature)
+    halves, _ = net.halves(inputs_of("word", texts), net.initial_state(12))
+    for name, logits in halves.items():
+        assert told[f"{name}_accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    some = labels.clone()
+    some[::3] = -1
+    seen = some >= 0
+    told = net.calibrate(batches(some))
+    hits = halves["linear"][seen].argmax(1) == labels[seen]
+    assert told["linear_accuracy"] == pytest.approx(float(hits.float().mean()))

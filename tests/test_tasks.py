@@ -1,0 +1,77 @@
+"""One contract for every task, found by discovery: it learns, survives the disk, streams and exports."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cellgate import task
+from cellgate.bundle import Bundle
+from cellgate.training import train
+
+SMALL = {"encoder": {"embedding": 24, "hidden": 16, "buckets": 512, "word_dropout": 0.0, "embedding_dropout": 0.0}}
+COURSE = {"max_steps": 120, "batch_rows": 8, "dev_fraction": 0.5, "patience": 1000, "epochs": 40, "learning_rate": 0.01}
+
+
+def _toy(name: str) -> list[dict[str, Any]]:
+    found = task.find(name)
+    return [row.model_dump() for row in found.toy]
+
+
+@pytest.fixture(scope="module", params=task.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one way", "both ways"])
+def learned(request: pytest.FixtureRequest, name: str, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Trained on its toy rows, which are dev too: memorising is what is asked."""
+    config = {
+        "train": COURSE,
+        "encoder": {**SMALL["encoder"], "directions": request.param},
+        "head": {"dropout": 0.0, "label_smoothing": 0.0},
+    }
+    rows = _toy(name)
+    return train(name, rows * 4, dev=rows, folder=tmp_path_factory.mktemp("toy") / name, config=config)
+
+
+def test_memorises_its_toy(learned: Bundle) -> None:
+    metric = learned.task.metrics[0].__name__
+    assert learned.evaluate(list(learned.task.toy))[metric] == 1.0
+
+
+def test_the_graph_equals_the_net(learned: Bundle) -> None:
+    """A net built anew from what the Bundle holds, with its weights, gives the graph's answers."""
+    from safetensors.torch import load_file
+
+    config = learned.task.config.parse(learned.manifest["config"], "bundle.json")
+    net = learned.task.net(config, learned.source, learned.target)
+    net.load_state_dict(load_file(learned.folder / "weights.safetensors"))
+    net.eval()
+    texts = [getattr(row, learned.task.given[0]) for row in learned.task.toy]
+    inputs = learned.source.collate(learned.source.encode(texts))
+    with torch.no_grad():
+        scores, _ = net({key: torch.from_numpy(value) for key, value in inputs.items()}, {})
+    np.testing.assert_allclose(learned.scores(texts), scores.numpy(), atol=1e-4)
+
+
+def test_a_one_way_graph_fed_in_pieces_equals_the_whole(learned: Bundle) -> None:
+    """The graph takes and returns its whole state, pooling and n-grams included."""
+    if not learned.manifest["graph"]["state"]:
+        assert learned.manifest["config"]["encoder"]["directions"] == 2
+        return
+    text = max((getattr(row, learned.task.given[0]) for row in learned.task.toy), key=len)
+    inputs = learned.source.collate(learned.source.encode([text]))
+    names = [entry["name"] for entry in learned.manifest["graph"]["state"]]
+    state = learned.initial_state(1)
+    for token in range(inputs["tokens"].shape[1]):
+        piece = inputs | {"tokens": inputs["tokens"][:, token : token + 1], "lengths": np.array([1])}
+        scores, *after = learned._session.run(None, piece | state)
+        state = dict(zip(names, after, strict=True))
+    np.testing.assert_allclose(scores, learned.scores([text]), atol=1e-5)
+    assert sum(array.nbytes for array in state.values()) < 20_000
+
+
+def test_every_given_field_may_be_empty(learned: Bundle) -> None:
+    assert 0 <= learned.predict([""])[0].confidence <= 1
