@@ -126,9 +126,9 @@ def test_a_missing_file_is_noticed(copy, name):
 
 
 def test_what_is_no_bundle_is_told_so(tmp_path):
-    with pytest.raises(BundleError, match="no folder .*nowhere"):
+    with pytest.raises(BundleError, match=r"no folder .*nowhere"):
         cellgate.open(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match="is no Bundle: it has no bundle.json"):
+    with pytest.raises(BundleError, match=r"is no Bundle: it has no bundle\.json"):
         cellgate.open(tmp_path)
     (tmp_path / "bundle.json").write_text("[1, 2]")
     with pytest.raises(BundleError, match="is not of Cellgate"):

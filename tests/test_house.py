@@ -41,7 +41,8 @@ def test_the_public_list_is_exact():
 
 
 def test_import_opens_nothing_heavy():
-    script = "import sys, cellgate; print(sorted({'torch','onnxruntime','numpy','tokenizers','pydantic'} & set(sys.modules)))"
+    heavy = {"numpy", "onnxruntime", "pydantic", "tokenizers", "torch"}
+    script = f"import sys, cellgate; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -85,7 +86,8 @@ except cellgate.errors.UsageError as error:
 else:
     raise SystemExit("training without torch said nothing")
 from cellgate.cli import main
-for words in (["--help"], ["predict", {str(bundle.folder)!r}, "fine"], ["evaluate", {str(bundle.folder)!r}, {str(test)!r}]):
+folder = {str(bundle.folder)!r}
+for words in (["--help"], ["predict", folder, "fine"], ["evaluate", folder, {str(test)!r}]):
     sys.argv = ["cellgate", *words]
     try:
         main()

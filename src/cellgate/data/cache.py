@@ -36,7 +36,7 @@ class EncodedRows:
 def _release(values: Ids) -> None:
     """Give the pages of a large mapped file back: they count as ours until we do, though they are only cached."""
     if isinstance(values, np.memmap) and values.nbytes > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
-        values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  numpy tells of it in its docs only
+        values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class RowWriter:

@@ -1,0 +1,56 @@
+"""cellgate doctor: what works on this machine, and why the rest does not."""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+
+from cyclopts import App
+
+from cellgate.cli.words import row
+from cellgate.doctor import Backend, Library, backends, libraries, providers, usable_cores
+from cellgate.version import __version__
+
+APP = App(name="doctor", usage="Usage: cellgate doctor", help_epilogue="")
+
+
+@APP.default
+def doctor() -> int:
+    """Look at Python, the libraries, the processor and the recurrence's backends; 0 if answering works."""
+    answering, training = libraries(), libraries("train")
+    unfit = [library.name for library in answering if library.problem]
+    untrained = unfit + [library.name for library in training if library.problem]
+    parts = [_machine(), _libraries("Answering (predict, evaluate, inspect)", answering)]
+    if not unfit:
+        parts.append(iter([row("runs on", ", ".join(providers()))]))
+    parts.append(_libraries("Training (train)", training))
+    if not untrained:
+        parts.append(_backends(backends()))
+    parts.append(_verdict("answering", unfit, "pip install --force-reinstall cellgate"))
+    parts.append(_verdict("training", untrained, "pip install 'cellgate[train]'"))
+    print("\n".join("\n".join(part) for part in parts))
+    return 1 if unfit else 0
+
+
+def _machine() -> Iterator[str]:
+    yield row("cellgate", __version__)
+    yield row("python", f"{platform.python_version()} on {platform.platform()}")
+    yield row("processor", f"{platform.machine()}, {os.cpu_count()} cores, {usable_cores()} usable here")
+
+
+def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:
+    yield f"\n{title}"
+    for library in found:
+        state = f"missing or broken: {library.problem}" if library.problem else f"{library.found} ({library.wanted})"
+        yield row(library.name, state)
+
+
+def _backends(found: Sequence[Backend]) -> Iterator[str]:
+    yield "\nBackends of the recurrence, in the order they are asked"
+    for backend in found:
+        says = f"refuses: {backend.refusal}" if backend.refusal else "serves" if backend.serves else "stands by"
+        yield row(f"{backend.device} {backend.name}", says)
+    yield ""
+
+
+def _verdict(work: str, missing: Sequence[str], remedy: str) -> Iterator[str]:
+    yield row(work, f"does not work without {', '.join(missing)}; {remedy}" if missing else "works")

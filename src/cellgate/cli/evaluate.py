@@ -1,0 +1,68 @@
+"""cellgate evaluate FOLDER FILE...: a Bundle's answers against known ones."""
+
+import json
+import time
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cellgate.bundle import Bundle, open_bundle
+from cellgate.cli.figures import metric_rows
+from cellgate.cli.settings import field_flags, given
+from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
+from cellgate.cli.words import clock, say
+from cellgate.data.readers import Problems
+from cellgate.errors import UsageError, listed
+
+_EXAMPLE = "Example: cellgate evaluate intents test.csv"
+APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
+
+
+@APP.default
+def evaluate(
+    folder: Annotated[str, Parameter(help="The Bundle.")],
+    /,
+    *files: Annotated[str, Parameter(name="FILE", help="Files or patterns: CSV, TSV, JSON lines, each also .gz.")],
+    columns: object = None,
+    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
+    ] = False,
+) -> None:
+    """Answer every row of the files and compare."""
+    if not files:
+        raise UsageError("no file was named to evaluate on; give one or more, such as test.csv")
+    began = time.monotonic()
+    bundle = open_bundle(folder)
+    task, reading = bundle.task, reading or Reading()
+    named = named_columns(given(columns), task.fields)
+    source = open_as_trained(files, task, named, reading, bundle.manifest["data"].get("columns", {}))
+    for note in source.notes:
+        say(note)
+    problems = Problems()
+    result = bundle.evaluate(source.records.read(problems))
+    seconds = time.monotonic() - began
+    if problems.count:
+        say(str(problems))
+    _warn_unseen(bundle, result["unseen"], result["n"])
+    if as_json:
+        skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
+        facts = {"task": bundle.manifest["task"], "folder": folder, **result, **skipped, "seconds": round(seconds, 3)}
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print(f"On {result['n']:,} rows ({clock(seconds)}):")
+    print("\n".join(metric_rows(task, result)))
+
+
+def _warn_unseen(bundle: Bundle, unseen: dict[str, int], rows: int) -> None:
+    """Say which labels no training row had: such rows cannot be answered right."""
+    if not unseen:
+        return
+    total = sum(unseen.values())
+    named = [f"{label!r} ({count:,})" for label, count in sorted(unseen.items(), key=lambda item: -item[1])]
+    first = bundle.target.unseen(max(unseen, key=lambda label: unseen[label]))
+    more = f"; all of them, with their rows: {listed(named)}" if len(unseen) > 1 else ""
+    say(f"warning: {total:,} of {rows:,} rows count as wrong: {first}{more}")
+
+
+evaluate.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]

@@ -1,0 +1,179 @@
+"""cellgate predict FOLDER [TEXT... | FILE... | -]: one answer a line, in the order of what was asked."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from cellgate.bundle import Bundle, open_bundle
+from cellgate.cli.incoming import batches
+from cellgate.cli.settings import field_flags, given
+from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
+from cellgate.cli.words import STANDARD_INPUT, say
+from cellgate.data.files import is_clean
+from cellgate.data.readers import Problems, open_lines
+from cellgate.errors import DataError, UsageError
+from cellgate.task import Prediction, Row, Task
+
+_USAGE = "Usage: cellgate predict FOLDER [TEXT... | FILE... | -] [OPTIONS]"
+_EXAMPLE = "Example: cellgate predict intents 'where is my parcel?'"
+APP = App(name="predict", usage=_USAGE, help_epilogue=_EXAMPLE)
+Format = Literal["text", "jsonl", "csv"]
+_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")  # read by column; any other file holds a text a line
+_ROWS_AT_ONCE = 512
+_MOST = 5  # answers that a Bundle gives to a text
+
+
+@APP.default
+def predict(
+    folder: Annotated[str, Parameter(help="The Bundle.")],
+    /,
+    *inputs: Annotated[
+        str,
+        Parameter(
+            name="TEXT",
+            help="Texts as they are; files that exist (.csv, .tsv, .jsonl by column, others one text a line); "
+            "`-`: standard input, one text a line. After `--` a text may begin with a hyphen.",
+        ),
+    ],
+    columns: object = None,
+    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    form: Annotated[
+        Format,
+        Parameter(
+            name="--format", help="text: answer, tab, confidence; jsonl and csv repeat the text and name the fields."
+        ),
+    ] = "text",
+    top: Annotated[
+        int | None,
+        Parameter(
+            metavar="NUMBER", help=f"Answers a text, best first, at most {_MOST}.", show_default=f"1; jsonl: {_MOST}"
+        ),
+    ] = None,
+) -> None:
+    """Answer each text with a label and how sure that is."""
+    if top is not None and not 1 <= top <= _MOST:
+        raise UsageError(f"--top {top}: give a number from 1 to {_MOST}")
+    if not inputs and sys.stdin.isatty():
+        raise UsageError("nothing to answer; give a text in quotes, a file, or - to type texts")
+    bundle = open_bundle(folder)
+    asked = _Asked(bundle, given(columns), reading or Reading())
+    line = _liner(form, bundle.task, top)
+    if form == "csv":
+        sys.stdout.write(_csv_line(_header(bundle.task, top or 1)))
+    for rows in asked.all(inputs or (STANDARD_INPUT,)):
+        sys.stdout.write("".join(map(line, bundle.predict_each(rows))))
+        sys.stdout.flush()
+    if asked.problems.count:
+        say(str(asked.problems))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be answered, in order, in batches no larger than a chunk; bad rows are counted in `problems`."""
+
+    bundle: Bundle
+    named: Mapping[str, str]
+    reading: Reading
+    problems: Problems = field(default_factory=Problems)
+
+    def all(self, inputs: Sequence[str]) -> Iterator[Sequence[Row | str]]:
+        """Batches of all inputs; neighbouring texts share one."""
+        texts: list[str] = []
+        for place, each in enumerate(inputs, 1):
+            table = each.lower().removesuffix(".gz").endswith(_TABLES)
+            rows: Iterator[Sequence[Row | str]]
+            if each == STANDARD_INPUT:
+                rows = self._standard_input()
+            elif os.path.isfile(each) or (table and " " not in each):  # a table that does not exist is no text
+                rows = self._file(each, table=table)
+            elif is_clean(each):
+                texts.append(each)
+                continue
+            else:
+                raise DataError(f"text {place} is not UTF-8; give it in a file, with --encoding NAME")
+            yield texts
+            texts = []
+            yield from rows
+        yield texts
+
+    def _standard_input(self) -> Iterator[Sequence[Row | str]]:
+        if sys.stdin.isatty():
+            say("type a text and press Enter; Ctrl-D ends")
+        return batches(sys.stdin.fileno(), self.reading.encoding or "utf-8", _ROWS_AT_ONCE)
+
+    def _file(self, path: str, *, table: bool) -> Iterator[Sequence[Row | str]]:
+        task = self.bundle.task
+        if not table:
+            lines = open_lines(path, self.reading.encoding)
+            self._say(lines.notes)
+            return _in_batches(iter(lines))
+        named = named_columns(self.named, task.given)
+        trained = self.bundle.manifest["data"].get("columns", {})
+        source = open_as_trained((path,), task, named, self.reading, trained)
+        self._say(source.notes)
+        return _in_batches(source.records.read(self.problems))
+
+    def _say(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            say(note)
+
+
+def _in_batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    while batch := list(islice(rows, _ROWS_AT_ONCE)):
+        yield batch
+
+
+def _liner(form: Format, task: Task, top: int | None) -> Callable[[Prediction], str]:
+    """Return what makes one line of one prediction."""
+    if form == "csv":
+        return lambda prediction: _csv_line(_cells(prediction, task, top or 1))
+    if form == "jsonl":
+        return lambda prediction: _json_line(prediction, task, top or _MOST)
+    return lambda prediction: _text_line(prediction, top or 1)
+
+
+def _text_line(prediction: Prediction, top: int) -> str:
+    answers = [(prediction.value, prediction.confidence)]
+    answers += [(other.value, other.confidence) for other in prediction.alternatives[: top - 1]]
+    return "\t".join(f"{' '.join(value.split())}\t{chance:.4f}" for value, chance in answers) + "\n"
+
+
+def _json_line(prediction: Prediction, task: Task, top: int) -> str:
+    others = prediction.alternatives[: top - 1]
+    line = {
+        **{name: getattr(prediction.record, name) for name in task.given},
+        task.wanted: prediction.value,
+        "confidence": round(prediction.confidence, 6),
+        "alternatives": [{task.wanted: o.value, "confidence": round(o.confidence, 6)} for o in others],
+    }
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _header(task: Task, top: int) -> list[str]:
+    answers = [f"{name}_{place}" for place in range(2, top + 1) for name in (task.wanted, "confidence")]
+    return [*task.given, task.wanted, "confidence", *answers]
+
+
+def _cells(prediction: Prediction, task: Task, top: int) -> list[str]:
+    cells: list[str] = [getattr(prediction.record, name) for name in task.given]
+    cells += [prediction.value, f"{prediction.confidence:.6f}"]
+    for other in prediction.alternatives[: top - 1]:
+        cells += [other.value, f"{other.confidence:.6f}"]
+    return cells + [""] * (len(_header(task, top)) - len(cells))
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+predict.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=False)) | None, Parameter(name="*")]

@@ -1,0 +1,178 @@
+"""cellgate train TASK FILE... -o FOLDER: from files to a Bundle, with a task's settings as flags."""
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from cellgate.bundle import open_bundle, work_folder
+from cellgate.cli.figures import metric_rows
+from cellgate.cli.progress import EventLog, drawing
+from cellgate.cli.settings import field_flags, given, resolve, setting_flags
+from cellgate.cli.sources import Reading, named_columns, open_source, origin
+from cellgate.cli.stop import Stop, stoppable
+from cellgate.cli.words import clock, megabytes, say
+from cellgate.config import TaskConfig
+from cellgate.data.readers import open_table
+from cellgate.errors import UsageError
+from cellgate.fit.events import Done, Event, Step
+from cellgate.task import find, names
+from cellgate.training import Plan, train_events
+
+_EXAMPLE = "Example: cellgate train classify questions.csv -o intents"
+_USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
+APP = App(name="train", usage=_USAGE.format("TASK"), help_epilogue=_EXAMPLE, group_commands="Tasks")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done, beside the data and the settings."""
+
+    out: Annotated[
+        str | None, Parameter(name=("--out", "-o"), metavar="FOLDER", help="Where the Bundle is written.")
+    ] = None
+    dev: Annotated[
+        str | None, Parameter(metavar="FILE", help="Rows that choose the checkpoint.", show_default="some are held out")
+    ] = None
+    resume: Annotated[
+        bool, Parameter(negative=(), help="Go on from the unfinished training of FOLDER.", show_default=False)
+    ] = False
+    config: Annotated[str | None, Parameter(metavar="FILE", help="Settings as YAML; flags override it.")] = None
+    print_config: Annotated[
+        bool, Parameter(negative=(), help="Print all settings as YAML and stop.", show_default=False)
+    ] = False
+
+
+def _verb(task: str) -> App:
+    """The verb for one task: its record and its settings are flags."""
+
+    def run(
+        *files: str,
+        columns: object = None,
+        order: Order | None = None,
+        reading: Reading | None = None,
+        settings: object = None,
+    ) -> int:
+        order = order or Order()
+        config = resolve(find(task).config, order.config, settings)
+        if order.print_config:
+            print(config.to_yaml(), end="")
+            return 0
+        return _train(_plan(task, config, files, order, reading or Reading(), given(columns)), resume=order.resume)
+
+    found = find(task)
+    flat = Parameter(name="*")
+    run.__annotations__ |= {  # made from the task: no text of a program can name these types
+        "files": Annotated[str, Parameter(name="FILE", help="Files or patterns: CSV, TSV, JSON lines, each also .gz.")],
+        "columns": Annotated[field_flags(found.fields) | None, flat],
+        "order": Annotated[Order | None, flat],
+        "reading": Annotated[Reading | None, flat],
+        "settings": Annotated[setting_flags(found.config) | None, flat],
+    }
+    app = App(name=task, help=found.about, usage=_USAGE.format(task), help_epilogue=_EXAMPLE)
+    app.default(run)
+    return app
+
+
+for _task in names():
+    APP.command(_verb(_task))
+
+
+def _plan(
+    name: str, config: TaskConfig, files: tuple[str, ...], order: Order, reading: Reading, columns: Mapping[str, str]
+) -> Plan:
+    """Open the files and say what was found out about them."""
+    task = find(name)
+    if not order.out:
+        raise UsageError("no folder was named for the Bundle; add -o FOLDER")
+    source = open_source(
+        open_table(files, reading.encoding),
+        task,
+        named_columns(columns, task.fields),
+        skip=reading.skip_bad_rows,
+    )
+    sources, facts = [source], origin(source.records)
+    if order.dev:
+        table = open_table([order.dev], reading.encoding)
+        sources.append(open_source(table, task, dict(source.records.columns), skip=reading.skip_bad_rows))
+        facts["dev"] = origin(sources[1].records)
+    for note in (note for each in sources for note in each.notes):
+        say(note)
+    if reading.skip_bad_rows:
+        problems = [each.records.problems() for each in sources]
+        facts["skipped_rows"] = sum(found.count for found in problems)
+        for found in problems:
+            if found.count:
+                say(str(found))
+    dev = sources[1].records if order.dev else None
+    return Plan(name, config, source.records, dev, Path(order.out), facts)
+
+
+def _train(plan: Plan, *, resume: bool) -> int:
+    """Train, draw what happens, and say what was made."""
+    began = time.monotonic()
+    metrics = [metric.__name__ for metric in find(plan.task).metrics]
+    log = EventLog(work_folder(plan.folder) / "events.jsonl")
+    with stoppable() as stop, drawing(metrics) as shown:
+        course = Course(stop)
+        for event in course.follow(train_events(plan, resume=resume)):
+            log.add(event)
+            shown.show(event)
+    if course.stopped:
+        say(course.farewell())
+        return stop.exit_code
+    log.keep(plan.folder)
+    _report(plan, time.monotonic() - began)
+    return 0
+
+
+@dataclass
+class Course:
+    """How far a training is, and whether it was stopped on the way."""
+
+    stop: Stop
+    last: Step | None = None
+    stopped: bool = False
+
+    def follow(self, events: Generator[Event, None, None]) -> Iterator[Event]:
+        """Hand events on; close them after a step once a stop was asked for.
+
+        After the last step a stop would save nothing and cost the export: the Bundle is written first.
+        """
+        trained = False
+        for event in events:
+            yield event
+            if isinstance(event, Step):
+                self.last = event
+            trained = trained or isinstance(event, Done)
+            between = isinstance(event, Step) or self.last is None
+            if self.stop.signal and between and not trained:
+                events.close()
+                self.stopped = True
+                return
+
+    def farewell(self) -> str:
+        """Say where it stopped."""
+        if self.last is None:
+            return "stopped before the first step; go on with --resume"
+        return f"stopped at step {self.last.step:,} of {self.last.steps:,}; go on with --resume"
+
+
+def _report(plan: Plan, seconds: float) -> None:
+    """Say in words what was made and what to do with it."""
+    bundle = open_bundle(plan.folder)
+    data: Mapping[str, Any] = bundle.manifest["data"]
+    size = sum(path.stat().st_size for path in plan.folder.iterdir())
+    how = "of the dev file" if data["dev_given"] else "held out from your files"
+    print(f"\n{plan.folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
+    print(f"On the {data['dev_rows']:,} rows {how}:")
+    print("\n".join(metric_rows(bundle.task, bundle.manifest["metrics"]["dev"])))
+    if data.get("skipped_rows"):
+        print(f"{data['skipped_rows']:,} bad rows were left out.")
+    print("\nThose rows chose the checkpoint, so a file it has never met is the fairer judge:")
+    print(f"  cellgate evaluate {plan.folder} TEST.csv")
+    print("Ask it something:")
+    print(f'  cellgate predict {plan.folder} "a text"')

@@ -1,0 +1,83 @@
+"""What works on this machine and what does not, as values. Nothing here needs more than Python itself."""
+
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+
+_MODULES = {"charset-normalizer": "charset_normalizer", "pyyaml": "yaml"}  # where the two names differ
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library that Cellgate asks for: which versions do, which is here, and why it cannot be imported."""
+
+    name: str
+    wanted: str
+    found: str
+    problem: str  # empty: it can be imported
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What one backend of the recurrence says on a device."""
+
+    device: str
+    name: str
+    refusal: str  # empty: it does not refuse
+    serves: bool
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def libraries(extra: str = "") -> list[Library]:
+    """Import the libraries of an extra ("": the plain install), as the installed package names them."""
+    return [_library(name, wanted) for name, wanted in _required(extra)]
+
+
+def providers() -> list[str]:
+    """What onnxruntime could answer with here; Cellgate asks for the CPU."""
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
+def backends() -> list[Backend]:
+    """Who computes a float32 LSTM in training on each device, in the order they are asked; needs torch."""
+    import torch
+
+    from cellgate import ops
+
+    found = []
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        with torch.device(device):
+            verdicts = ops.backends("lstm", torch.zeros(2, 3, 4), ops.init_weights("lstm", 4, 4))
+        found += [Backend(device, verdict.backend, verdict.refusal or "", verdict.serves) for verdict in verdicts]
+    return found
+
+
+def _library(name: str, wanted: str) -> Library:
+    try:
+        importlib.import_module(_MODULES.get(name, name))
+        return Library(name, wanted, version(name), "")
+    except ImportError as error:
+        return Library(name, wanted, "", str(error))
+
+
+def _required(extra: str) -> Iterator[tuple[str, str]]:
+    """Names and version bounds of an extra's libraries; none where Cellgate itself was not installed."""
+    try:
+        stated = requires("cellgate") or []
+    except PackageNotFoundError:
+        return
+    for line in stated:
+        requirement, _, marker = line.partition(";")
+        of = re.search(r"extra == ['\"]([\w-]+)['\"]", marker)
+        found = re.match(r"[\w.-]+", requirement)
+        if found and (of.group(1) if of else "") == extra:
+            yield found.group(), requirement[found.end() :].strip()
