@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from cellgate.bundle import Bundle
 from cellgate.training import train
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before any test file imports torch
 
 SAMPLES = Path(__file__).parents[1] / "src" / "cellgate" / "samples"
 TINY: dict[str, dict[str, Any]] = {

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.conftest import SAMPLES
 
 from cellgate.cli import run
 from cellgate.cli.incoming import batches
@@ -22,6 +21,7 @@ from cellgate.data.readers import open_table
 from cellgate.data.records import Records
 from cellgate.errors import DataError
 from cellgate.task import find, names
+from tests.conftest import SAMPLES
 
 Trained = tuple[Path, subprocess.CompletedProcess[bytes]]
 COMMAND = [sys.executable, "-m", "cellgate"]

@@ -9,12 +9,15 @@ from cellgate.batch import Floats, Ints
 
 
 def accuracy(truth: Sequence[str], answers: Sequence[str]) -> float:
-    """Share of answers that equal the truth."""
+    """Share of answers that are right."""
     return sum(t == a for t, a in zip(truth, answers, strict=True)) / len(truth)
 
 
 def macro_f1(truth: Sequence[str], answers: Sequence[str]) -> float:
-    """Mean of the labels' F1 over every label that stands in the truth or the answers (as scikit-learn)."""
+    """F1 of each label, averaged: a rare label counts as much as a common one.
+
+    Over every label that stands in the truth or in the answers, as scikit-learn has it.
+    """
     right = Counter(t for t, a in zip(truth, answers, strict=True) if t == a)
     said, true = Counter(answers), Counter(truth)
     labels = sorted(said.keys() | true.keys())
@@ -27,7 +30,10 @@ def log_loss(log_probabilities: Floats, target: Ints) -> float:
 
 
 def calibration_error(confidence: Floats, right: Sequence[bool], bins: int = 15) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy over equal-wide bins (Guo et al. 2017)."""
+    """Average gap between how sure answers are and how often such answers are right.
+
+    The expected calibration error over equal-wide bins of confidence (Guo et al. 2017).
+    """
     hits = np.asarray(right, np.float64)
     place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     total = np.bincount(place, minlength=bins)
