@@ -10,7 +10,7 @@ import pytest
 from cellgate.bundle import Bundle
 from cellgate.training import train
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before any test file imports torch
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # before any test file imports torch
 
 SAMPLES = Path(__file__).parents[1] / "src" / "cellgate" / "samples"
 TINY: dict[str, dict[str, Any]] = {

@@ -165,7 +165,7 @@ def _record(task: Task, row: Row | Mapping[str, Any]) -> Row:
 
 def _require_torch() -> None:
     # Beside a busy process, threads that spin while they wait can make a small step 40 times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is first imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read once, when torch is first imported
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:

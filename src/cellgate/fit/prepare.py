@@ -85,49 +85,28 @@ def prepare(
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
     target = task.target(config)(values)
-    if dev is None:
-        groups = target.encode(values)["label"].values.astype(np.int64)
-        train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
-        if not len(dev_rows):
-            raise DataError(
-                f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
-            )
-    else:
-        count = sum(1 for _ in dev)
-        train_rows, dev_rows = np.arange(len(values)), np.arange(len(values), len(values) + count)
-        if not count:
-            raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
+    train_rows, dev_rows = _hold_out(values, dev, target, config)
     yield Work("learning the vocabulary", 0, None)
     source = task.source(config)(_Texts(task, train, np.isin(np.arange(len(values)), train_rows)))
-    total = len(train_rows) + len(dev_rows)
     np.save(folder / "train.npy", train_rows)
     np.save(folder / "dev.npy", dev_rows)
     state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
     (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
-    cut = empty = unseen = 0
-    records = chain(train, dev or ())
     writer = RowWriter(folder)
+    counts: Counter[str] = Counter()
     try:
-        while chunk := list(islice(records, _CHUNK_ROWS)):
-            texts = [getattr(record, task.given[0]) for record in chunk]
-            answers = target.encode([getattr(record, task.wanted) for record in chunk])
-            encoded = source.encode(texts)
-            writer.add(encoded | answers)
-            cut += int(encoded["cut"].values.sum())
-            empty += sum(not text.strip() for text in texts)
-            unseen += int((answers["label"].values == UNSEEN).sum())
-            yield Work("encoding", writer.rows, total)
-        if unseen == len(dev_rows):
-            raise DataError(
-                "no label of the dev rows stands in the training rows; name the label column of both, or another file"
-            )
+        for counted in _encode(task, source, target, chain(train, dev or ()), writer):
+            counts += counted
+            yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
+        if counts["unseen"] == len(dev_rows):
+            raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
         facts = Facts(
-            rows=total,
+            rows=len(train_rows) + len(dev_rows),
             dev_rows=len(dev_rows),
             dev_given=dev is not None,
-            cut_texts=cut,
-            empty_texts=empty,
-            unseen_dev_labels=unseen,
+            cut_texts=counts["cut"],
+            empty_texts=counts["empty"],
+            unseen_dev_labels=counts["unseen"],
             rows_by_label=dict(sorted(Counter(values).items())),
             mean_tokens=source.mean_tokens,
         )
@@ -135,6 +114,40 @@ def prepare(
         writer.finish()
     finally:
         writer.close()
+
+
+def _hold_out(
+    values: list[str], dev: Iterable[Row] | None, target: LabelCodec, config: TaskConfig
+) -> tuple[Ints, Ints]:
+    """Rows of train and of dev; the rows of a dev file stand behind those of the training files."""
+    if dev is not None:
+        count = sum(1 for _ in dev)
+        if not count:
+            raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
+        return np.arange(len(values)), np.arange(len(values), len(values) + count)
+    groups = target.encode(values)["label"].values.astype(np.int64)
+    train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
+    if not len(dev_rows):
+        raise DataError(
+            f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
+        )
+    return train_rows, dev_rows
+
+
+def _encode(
+    task: Task, source: TextCodec, target: LabelCodec, records: Iterator[Row], writer: RowWriter
+) -> Iterator[Counter[str]]:
+    """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
+    while chunk := list(islice(records, _CHUNK_ROWS)):
+        texts = [getattr(record, task.given[0]) for record in chunk]
+        answers = target.encode([getattr(record, task.wanted) for record in chunk])
+        encoded = source.encode(texts)
+        writer.add(encoded | answers)
+        yield Counter(
+            cut=int(encoded["cut"].values.sum()),
+            empty=sum(not text.strip() for text in texts),
+            unseen=int((answers["label"].values == UNSEEN).sum()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
