@@ -594,7 +594,11 @@ def test_the_temperature_fits_as_well_as_any(rows: int, labels: int, sharp: floa
     assert 0.1 - 1e-9 <= temperature <= 20 + 1e-9
 
     def loss(t: float) -> float:
-        return log_loss(log_softmax(scores / t), target)
+        """Cross-entropy against targets of which 1 / (rows + 2) is spread over all labels."""
+        probabilities = log_softmax(scores / t)
+        wanted = np.full((rows, labels), 1 / (rows + 2) / labels)
+        wanted[np.arange(rows), target] += 1 - 1 / (rows + 2)
+        return float(-(wanted * probabilities).sum(1).mean())
 
     best = min(loss(t) for t in np.geomspace(0.1, 20, 1_500))
     assert loss(temperature) <= best + 1e-5
@@ -603,6 +607,12 @@ def test_the_temperature_fits_as_well_as_any(rows: int, labels: int, sharp: floa
 def test_the_temperature_takes_overconfidence_back() -> None:
     scores, target = random_scores(20_000, 4, 3.0, 0)
     assert best_temperature(scores, target) == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_small_dev_without_errors_does_not_ask_for_certainty() -> None:
+    scores = log_softmax(np.tile(np.array([[6.0, 0.0]], np.float32), (8, 1)))
+    temperature = best_temperature(scores, np.zeros(8, np.int64))
+    assert 0.9 < np.exp(log_softmax(scores / temperature))[0, 0] < 0.96
 
 
 def test_the_share_is_even_where_labels_are_many() -> None:
