@@ -17,7 +17,6 @@ from cellgate.batch import TextSizes
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.codecs.text import WORD_END, WORD_START
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
-from cellgate.metrics import log_loss
 from cellgate.nets import Bag, Encoder, Head, Net, Reader
 from cellgate.nets import encoder as encoder_module
 from cellgate.nets.calibration import best_share, best_temperature, log_softmax
