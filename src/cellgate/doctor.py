@@ -40,13 +40,6 @@ def libraries(extra: str = "") -> list[Library]:
     return [_library(name, wanted) for name, wanted in _required(extra)]
 
 
-def providers() -> list[str]:
-    """What onnxruntime could answer with here; Cellgate asks for the CPU."""
-    import onnxruntime
-
-    return list(onnxruntime.get_available_providers())
-
-
 def backends() -> list[Backend]:
     """Who computes a float32 LSTM in training on each device, in the order they are asked; needs torch."""
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from cyclopts import App
 
 from cellgate.cli.words import row
-from cellgate.doctor import Backend, Library, backends, libraries, providers, usable_cores
+from cellgate.doctor import Backend, Library, backends, libraries, usable_cores
 from cellgate.version import __version__
 
 APP = App(name="doctor", usage="Usage: cellgate doctor", help_epilogue="")
@@ -20,8 +20,6 @@ def doctor() -> int:
     unfit = [library.name for library in answering if library.problem]
     untrained = unfit + [library.name for library in training if library.problem]
     parts = [_machine(), _libraries("Answering (predict, evaluate, inspect)", answering)]
-    if not unfit:
-        parts.append(iter([row("runs on", ", ".join(providers()))]))
     parts.append(_libraries("Training (train)", training))
     if not untrained:
         parts.append(_backends(backends()))

@@ -67,7 +67,7 @@ class _Pace:
 
 def _epoch(event: Epoch, names: Sequence[str]) -> str:
     metrics = "  ".join(f"{metric_name(name)} {event.metrics[name]:.4f}" for name in names)
-    best = "  best so far" if event.best else ""
+    best = "  kept" if event.best else ""
     loss = f"loss {event.loss:.3f}"
     return f"epoch {event.epoch}/{event.epochs}  {clock(event.seconds)}  {loss}  dev {metrics}{best}"
 

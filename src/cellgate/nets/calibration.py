@@ -6,6 +6,7 @@ from cellgate.batch import Floats, Ints
 from cellgate.metrics import log_loss
 
 _TRUST_ROWS = 2_000  # dev rows at which the share found and the prior of 0.5 count alike
+_PRIOR_WIDTH = 0.5  # standard deviation of log T before dev is seen
 _SURE_LABELS = 20  # above this many labels dev says too little about the share
 
 
@@ -33,21 +34,21 @@ def best_share(recurrent: Floats, linear: Floats, target: Ints) -> float:
 
 
 def best_temperature(log_probabilities: Floats, target: Ints) -> float:
-    """Temperature that makes dev probabilities fit best (Guo et al. 2017); scores [N, L], target [N].
+    """Temperature T that makes dev probabilities fit best (Guo et al. 2017); scores [N, L], target [N].
 
-    The target is smoothed by 1 / (N + 2), or a small dev without errors would ask for certainty (Platt 1999).
-    Three rounds of a grid over 1/T: the loss is convex in it.
+    log T has a normal prior around 0: a few dev rows, all right or all wrong, must not ask for certainty or for none.
+    Three rounds of a grid over 1/T.
     """
-    smoothing = 1.0 / (len(target) + 2)
     low, high = 0.05, 10.0
     for _ in range(3):
         inverse = np.geomspace(low, high, 25)
-        losses = [_smoothed_loss(log_softmax(log_probabilities * i), target, smoothing) for i in inverse]
+        losses = [_penalised(log_probabilities, target, i) for i in inverse]
         at = int(np.argmin(losses))
         low, high = inverse[max(0, at - 1)], inverse[min(len(inverse) - 1, at + 1)]
     return float(1.0 / inverse[at])
 
 
-def _smoothed_loss(scores: Floats, target: Ints, smoothing: float) -> float:
-    """Cross-entropy [nats] where `smoothing` of each target is spread over all labels."""
-    return (1.0 - smoothing) * log_loss(scores, target) - smoothing * float(scores.mean())
+def _penalised(scores: Floats, target: Ints, inverse: float) -> float:
+    """Cross-entropy [nats] at 1/T, plus what the prior costs, a row."""
+    prior = 0.5 * (np.log(inverse) / _PRIOR_WIDTH) ** 2
+    return log_loss(log_softmax(scores * inverse), target) + float(prior) / len(target)
