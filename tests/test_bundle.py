@@ -57,17 +57,17 @@ def test_rows_may_be_strings_mappings_or_records(bundle):
     with pytest.raises(DataError, match="field 'text': field required; fields: text, label"):
         bundle.predict([{"texts": "good"}])
     with pytest.raises(DataError, match="field 'text'"):
-        bundle.predict([{"text": 5}])
+        bundle.predict([{"text": None}])
 
 
 def test_evaluate_counts_unseen_labels_as_wrong_and_tells_of_them(bundle):
-    rows = [bundle.record({"text": "good", "label": label}) for label in ("positive", "neutral")]
+    rows = [bundle.task.read({"text": "good", "label": label}) for label in ("positive", "neutral")]
     found = bundle.evaluate(rows)
     assert found["n"] == 2
     assert found["unseen"] == {"neutral": 1}
     assert found["accuracy"] <= 0.5
     with pytest.raises(DataError, match="'positiv' was never seen in training; did you mean 'positive'"):
-        bundle.evaluate([bundle.record({"text": "good", "label": "positiv"})])
+        bundle.evaluate([bundle.task.read({"text": "good", "label": "positiv"})])
     with pytest.raises(DataError, match="no rows to evaluate"):
         bundle.evaluate([])
 
@@ -97,7 +97,15 @@ def _umask() -> int:
     return mask
 
 
-CHECKED = ["codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx", "bundle.json"]
+CHECKED = [
+    "codec.json",
+    "tokenizer.json",
+    "weights.safetensors",
+    "model.onnx",
+    "model.int8.onnx",
+    "parity.json",
+    "bundle.json",
+]
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -166,3 +174,18 @@ def test_predictions_do_not_change_what_they_were_asked(bundle):
     row = {"text": "good"}
     bundle.predict([row])
     assert row == {"text": "good"}
+
+
+def test_a_cut_text_is_told_of(bundle):
+    long = bundle.predict(["word " * 1_001, "short"])
+    assert [answer.cut for answer in long] == [True, False]
+    assert bundle.evaluate([{"text": "word " * 1_001, "label": "positive"}])["cut"] == 1
+
+
+def test_numbers_are_labels_too_and_blank_ones_are_not(bundle):
+    assert bundle.task.read_answered({"text": "a", "label": 1}).label == "1"
+    assert bundle.task.read_answered({"text": "a", "label": " x "}).label == "x"
+    with pytest.raises(DataError, match="has no label"):
+        bundle.task.read_answered({"text": "a", "label": " "})
+    with pytest.raises(UsageError, match="no precision 'fp16'; there are: float, int8"):
+        open_bundle(bundle.folder, "fp16")  # type: ignore[arg-type]

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cellgate import doctor
+from cellgate.card import TELLING_ROWS, dev_role
 from cellgate.cli import run
 from cellgate.cli.incoming import batches
 from cellgate.cli.settings import resolve
@@ -20,6 +22,7 @@ from cellgate.config import setting_names
 from cellgate.data.readers import open_table
 from cellgate.data.records import Records
 from cellgate.errors import DataError
+from cellgate.fit import loop
 from cellgate.task import find, names
 from tests.conftest import SAMPLES
 
@@ -137,7 +140,7 @@ def test_every_setting_is_a_flag_with_its_help_and_default(task: str, capsys: py
 def test_the_printed_config_read_back_is_the_same_config(
     task: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    flags = ["--train.learning-rate", "1e-4", "--train.max_steps=7", "--train.threads", "none", "--train.seed", "-3"]
+    flags = ["--train.learning-rate", "1e-4", "--train.max_steps=7", "--train.threads", "none", "--train.seed", "3"]
     assert run(["train", task, "--print-config", *flags]) == 0
     printed = capsys.readouterr().out
     file = tmp_path / "settings.yaml"
@@ -262,6 +265,15 @@ def test_records_are_read_as_often_as_asked(tmp_path: Path) -> None:
         list(Records(table, columns, record, ("label",)))
 
 
+def test_labels_are_read_without_the_space_around_them(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("text,label\n fine ,good\nfair, good \n", "utf-8")
+    record = find("classify").record
+    records = Records(open_table([file]), {"text": "text", "label": "label"}, record, ("label",))
+    rows = [{"text": " fine ", "label": "good"}, {"text": "fair", "label": "good"}]
+    assert list(records) == [record.model_validate(row) for row in rows]
+
+
 def test_inspect_says_what_a_bundle_is(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", folder]) == 0
     out = capsys.readouterr().out
@@ -279,6 +291,9 @@ def test_inspect_finds_a_damaged_file(trained: Trained, tmp_path: Path, capsys: 
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "model.onnx").write_bytes(b"gone")
     assert "model.onnx is damaged" in complaint(capsys, "inspect", str(tmp_path))
+    (tmp_path / "model.onnx").write_bytes((trained[0] / "model.onnx").read_bytes())
+    (tmp_path / "parity.json").write_bytes(b"{")
+    assert "parity.json is damaged" in complaint(capsys, "inspect", str(tmp_path))
 
 
 # predict
@@ -351,6 +366,53 @@ def test_lines_before_a_bad_byte_are_answered(folder: str) -> None:
     assert json.loads(done.stdout)["text"] == "béd"
 
 
+@pytest.mark.parametrize("piped", [True, False])
+def test_bad_lines_stop_after_those_before_them_or_are_left_out(folder: str, tmp_path: Path, piped: bool) -> None:
+    data = b"good\nfine\n" * 600 + b"b\xe9d\n\0\nlast\n"
+    file = tmp_path / "t.txt"
+    file.write_bytes(data)
+    words = ["predict", folder, *([] if piped else [str(file), "--encoding", "utf-8"])]
+    done = cellgate(*words, given=data if piped else b"")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1200
+    assert b"line 1201: the bytes e9 are not utf-8" in done.stderr
+    assert b"--skip-bad-rows" in done.stderr
+    done = cellgate(*words, "--skip-bad-rows", given=data if piped else b"")
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(done.stdout.splitlines()) == 1201
+    assert b"2 bad rows were skipped: " in done.stderr
+    assert b"line 1202: a NUL byte" in done.stderr
+
+
+def test_a_pipe_in_utf_16_needs_its_byte_order_or_its_mark(folder: str) -> None:
+    words = ["predict", folder, "--format", "jsonl", "--encoding"]
+    done = cellgate(*words, "utf-16", given="很好\n".encode("utf-16"))
+    assert json.loads(done.stdout)["text"] == "很好"
+    done = cellgate(*words, "utf-16", given="很好\n".encode("utf-16-le"))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--encoding utf-16-le" in done.stderr
+
+
+def test_rows_before_a_bad_one_are_answered(folder: str, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"text\n" + b"good\n" * 700 + b"b\xe9d\n")
+    done = cellgate("predict", folder, str(file), "--encoding", "utf-8")
+    assert (done.returncode, len(done.stdout.splitlines())) == (2, 700)
+    assert b"t.csv line 702: the bytes e9 are not utf-8" in done.stderr
+
+
+def test_texts_too_long_are_counted(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("text,sentiment\nfine,positive\n" + f"{'bad ' * 1001},negative\n", "utf-8")
+    assert run(["predict", folder, str(file)]) == 0
+    said = "1 of 2 texts is longer than 1,000 tokens; only its beginning was read"
+    assert said in capsys.readouterr().err.splitlines()
+    assert run(["evaluate", folder, str(file), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["cut"] == 1
+    assert f"warning: {said}" in err.splitlines()
+
+
 def test_whoever_stops_reading_ends_it_in_peace(folder: str) -> None:
     shell = f"yes 'a fine day' | '{sys.executable}' -m cellgate predict '{folder}' | head -n 2; echo ${{PIPESTATUS[1]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, timeout=60, check=False)
@@ -403,8 +465,45 @@ def test_help_and_version_load_nothing_heavy() -> None:
 def test_doctor_says_what_serves(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
-    for part in ("numpy", "torch", "CPUExecutionProvider", "serves", "refuses: ", "answering", "training"):
+    for part in ("numpy", "torch", "onnxruntime", "serves", "refuses: ", "answering", "training"):
         assert part in out
+
+
+def test_doctor_finds_what_is_broken_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        if name == "torch":
+            raise OSError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr("importlib.import_module", load)
+    monkeypatch.setattr(doctor, "version", {"numpy": "1.26.4", "onnx": "2", "safetensors": "2.10.1+cpu"}.get)
+    monkeypatch.setattr(
+        doctor, "requires", lambda _: ["torch>=2.13", "numpy>=2", "onnx>=2.0", 'safetensors>=2.9; python_version > "3"']
+    )
+    problems = {library.name: library.problem for library in doctor.libraries()}
+    assert problems == {
+        "torch": "missing or broken: libcudart.so: cannot open shared object file",
+        "numpy": "1.26.4 is too old: >=2 is needed",
+        "onnx": "",
+        "safetensors": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("out", "part"), [("one.csv", "is a file"), (".", "the folder you are in"), ("/", "you are in")]
+)
+def test_a_bundle_goes_into_a_folder_of_its_own(
+    out: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one.csv").write_text("text,label\n", "utf-8")
+    assert part in complaint(capsys, "train", "classify", REVIEWS, "-o", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.csv"]
+
+
+def test_what_dev_rows_did_is_said_by_their_number() -> None:
+    assert loop._TELLING_ROWS == TELLING_ROWS
+    assert dev_role(TELLING_ROWS) == "chose the checkpoint and the calibration"
+    assert dev_role(TELLING_ROWS - 1) == "chose the calibration"
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,7 @@ for name in task.names():
     task.find(name)
 opened = cellgate.open({str(bundle.folder)!r})
 assert opened.predict(["lovely"])[0].confidence > 0
-assert opened.evaluate([opened.record({{"text": "lovely", "label": "positive"}})])["n"] == 1
+assert opened.evaluate([opened.task.read({{"text": "lovely", "label": "positive"}})])["n"] == 1
 try:
     cellgate.train("classify", [{{"text": "a", "label": "b"}}])
 except cellgate.errors.UsageError as error:

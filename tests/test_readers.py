@@ -288,7 +288,7 @@ def test_plain_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(f"{CHINESE}\r\n\r\n{CHINESE}\u2028\r{CHINESE}".encode("gb18030"))
     lines = open_lines(path)
-    assert list(lines) == list(lines) == [CHINESE, "", f"{CHINESE}\u2028\r{CHINESE}"]
+    assert list(lines.read()) == list(lines.read()) == [CHINESE, "", f"{CHINESE}\u2028\r{CHINESE}"]
     assert "read as gb18030, a guess from its bytes" in lines.notes[0]
 
 

@@ -52,7 +52,7 @@ CASES: dict[str, tuple[str, bytes | str, list[str]]] = {
     "NUL": (
         "a.csv",
         "text,label\na,x\nb\0,y\n",
-        ["line 3: a NUL byte (0x00)", "remove it", "--encoding", SKIP],
+        ["line 3: a NUL byte (0x00)", "mend the line", "--encoding", SKIP],
     ),
     "quote to the end": (
         "a.csv",
@@ -253,7 +253,7 @@ def test_undecodable_bytes_are_placed(tmp_path: Path, encoding: str, end: str, p
     path = bad_file(tmp_path, "a.csv", f"text,label{end}".encode(encoding) + b"".join(lines))
     message = complaint(path, encoding=encoding)
     assert f"a.csv line {place + 1}: the bytes {bad[:1].hex()}" in message
-    assert f"are not {encoding}: name the encoding with --encoding NAME" in message
+    assert f"are not {encoding}: mend the line, name the encoding with --encoding NAME" in message
     assert SKIP in message
 
 
@@ -261,7 +261,7 @@ def test_wrong_encoding_that_only_shows_late(tmp_path: Path) -> None:
     data = "text,label\n" + "plain,x\n" * 200_000 + "très bon,x\n"
     path = bad_file(tmp_path, "a.csv", data.encode("cp1252"))
     assert "line 200002: the bytes e8 are not utf-8" in complaint(path)
-    assert "such as gb18030, big5 or cp1252" in complaint(path)
+    assert "such as gb18030, utf-16 or cp1252" in complaint(path)
 
 
 def test_a_cell_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_a_one_way_graph_fed_in_pieces_equals_the_whole(learned: Bundle) -> None
     state = learned.initial_state(1)
     for token in range(inputs["tokens"].shape[1]):
         piece = inputs | {"tokens": inputs["tokens"][:, token : token + 1], "lengths": np.array([1])}
-        scores, *after = learned._session.run(None, piece | state)
+        scores, *after = learned.session.run(None, piece | state)
         state = dict(zip(names, after, strict=True))
     np.testing.assert_allclose(scores, learned.scores([text]), atol=1e-5)
     assert sum(array.nbytes for array in state.values()) < 20_000

@@ -1,14 +1,15 @@
-"""Values that flow from codecs to nets: ragged columns and batches. Numpy only, never changed once made."""
+"""Values that flow from codecs to nets: ragged columns, padded. Numpy only, never changed once made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.generic]
 Ints = npt.NDArray[np.int64]
+Item = TypeVar("Item")
 Ids = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -46,24 +47,26 @@ class Ragged:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """B rows made ready for a net: `inputs` go to the graph under their own names.
-
-    `target` is empty where answers are wanted and not known; `rows` are the rows' places in the input [B].
-    """
-
-    inputs: Mapping[str, Array]
-    target: Mapping[str, Array]
-    rows: Ints
-
-
-@dataclass(frozen=True, slots=True)
 class TextSizes:
     """What a net must know of the texts it will read: learned by the codec, never set."""
 
     vocabulary: int
     unit: Literal["word", "subword", "character"]
     mean_tokens: float
+
+
+def chunked(rows: Iterable[Item], *, size: Callable[[Item], int], limit: int, total: int) -> Iterator[list[Item]]:
+    """Gather rows into lists of at most `limit` rows and, where they are more than one, of `total` size."""
+    chunk: list[Item] = []
+    held = 0
+    for row in rows:
+        if chunk and (len(chunk) == limit or held + size(row) > total):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(row)
+        held += size(row)
+    if chunk:
+        yield chunk
 
 
 def pad(rows: Ragged, fill: int = 0) -> Ints:

@@ -12,17 +12,15 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
-from pydantic import ValidationError
 
 from cellgate import codecs
-from cellgate.batch import Array, Floats, Ragged
+from cellgate.batch import Array, Floats, Ragged, chunked
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
@@ -32,13 +30,14 @@ from cellgate.task import Alternative, Prediction, Row, Task, find
 FORMAT = 1
 Precision = Literal["float", "int8"]
 _GRAPHS: dict[Precision, str] = {"float": "model.onnx", "int8": "model.int8.onnx"}
-_CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx")
-_CHUNK_ROWS, _BATCH_ROWS, _BATCH_TOKENS = 512, 64, 16_000
+_CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx", "parity.json")
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000
+_BATCH_ROWS, _BATCH_TOKENS = 64, 16_000
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open Bundle. Answers are the graph's; a row gets the same answer alone and in any company."""
+    """An open Bundle. Answers are the graph's; a row alone and in company differ by rounding only (under 1e-4)."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -46,19 +45,7 @@ class Bundle:
     source: TextCodec
     target: LabelCodec
     precision: Precision
-
-    @cached_property
-    def _session(self) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.enable_mem_pattern = False  # batches differ in shape: patterns would be kept for each
-        options.enable_cpu_mem_arena = False  # the arena never shrinks; memory must stay constant
-        # Spinning doubles the CPU time, and beside a busy neighbour halves the speed (1,900 to 4,200 lines/s).
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.folder / _GRAPHS[self.precision]
-        if not path.exists():
-            raise UsageError(f"{self.folder} has no {path.name}: only LSTMs have one; open it with precision='float'")
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session: ort.InferenceSession
 
     def predict(self, rows: Sequence[Row | Mapping[str, Any] | str]) -> list[Prediction]:
         """Fill in the blank of each row, in order; a plain string stands for a row's only given field."""
@@ -68,27 +55,15 @@ class Bundle:
 
     def predict_each(self, rows: Iterable[Row | Mapping[str, Any] | str]) -> Iterator[Prediction]:
         """As `predict`, but from any iterable and in constant memory."""
-        records = (self.record(row) for row in rows)
-        while chunk := list(islice(records, _CHUNK_ROWS)):
-            scores = self.scores([getattr(record, self.task.given[0]) for record in chunk])
-            for record, answer in zip(chunk, self.target.decode(scores), strict=True):
+        records = (self.task.read(row) for row in rows)
+        text = attrgetter(self.task.given[0])
+        for chunk in chunked(records, size=lambda r: len(text(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+            columns = self.source.encode([text(record) for record in chunk])
+            answers = self.target.decode(self.score_rows(columns))
+            for record, answer, cut in zip(chunk, answers, columns["cut"].values.tolist(), strict=True):
                 filled = record.model_copy(update={self.task.wanted: answer.value})
                 others = tuple(Alternative(value, chance) for value, chance in answer.alternatives)
-                yield Prediction(filled, answer.value, answer.confidence, others)
-
-    def record(self, row: Row | Mapping[str, Any] | str) -> Row:
-        """Make a record of what the user gave."""
-        if isinstance(row, Row):
-            return row
-        if isinstance(row, str):
-            row = {self.task.given[0]: row}
-        try:
-            return self.task.record.model_validate(row)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
-            fields = ", ".join(self.task.fields)
-            raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {fields}") from None
+                yield Prediction(filled, answer.value, answer.confidence, others, bool(cut))
 
     def scores(self, values: Sequence[str]) -> Floats:
         """Log-probabilities [N, L] of N given values."""
@@ -101,7 +76,7 @@ class Bundle:
         limit = 1 if self.precision == "int8" else _BATCH_ROWS  # int8 scales are a batch's: never mix rows
         for rows in by_length(lengths, rows=limit, tokens=_BATCH_TOKENS):
             inputs = self.source.collate({name: column.take(rows) for name, column in columns.items()})
-            out[rows] = self._session.run(["scores"], inputs | self.initial_state(len(rows)))[0]
+            out[rows] = self.session.run(["scores"], inputs | self.initial_state(len(rows)))[0]
         return out
 
     def initial_state(self, rows: int) -> dict[str, Array]:
@@ -114,18 +89,20 @@ class Bundle:
             state[entry["name"]] = array
         return state
 
-    def evaluate(self, records: Iterable[Row]) -> dict[str, Any]:
+    def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
 
-        Rows whose label was never seen in training count as wrong; `unseen` counts them by label.
+        Rows whose label was never seen in training count as wrong; `unseen` counts them by label, `cut` the texts
+        of which only the beginning was read.
         """
         truth: list[str] = []
         answers: list[str] = []
         confidence: list[float] = []
         unseen: dict[str, int] = {}
+        cut = 0
 
         def given() -> Iterator[Row]:
-            for record in records:
+            for record in map(self.task.read_answered, rows):
                 value = getattr(record, self.task.wanted)
                 truth.append(value)
                 if value not in self.target.labels:
@@ -135,11 +112,15 @@ class Bundle:
         for prediction in self.predict_each(given()):
             answers.append(prediction.value)
             confidence.append(prediction.confidence)
+            cut += prediction.cut
         if not truth:
             raise DataError("no rows to evaluate; give a file with at least one row")
         if sum(unseen.values()) == len(truth):
             raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
-        return summary(self.task, truth, answers, np.array(confidence, np.float32)) | {"unseen": unseen}
+        return summary(self.task, truth, answers, np.array(confidence, np.float32)) | {
+            "cut": cut,
+            "unseen": unseen,
+        }
 
 
 def summary(task: Task, truth: Sequence[str], answers: Sequence[str], confidence: Floats) -> dict[str, Any]:
@@ -168,7 +149,21 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
     if not isinstance(source, TextCodec) or not isinstance(target, LabelCodec):
         raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
-    return Bundle(folder, manifest, find(manifest["task"]), source, target, precision)
+    return Bundle(folder, manifest, find(manifest["task"]), source, target, precision, _session(folder, precision))
+
+
+def _session(folder: Path, precision: Precision) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.enable_mem_pattern = False  # batches differ in shape: patterns would be kept for each
+    options.enable_cpu_mem_arena = False  # the arena never shrinks; memory must stay constant
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if precision not in _GRAPHS:
+        raise UsageError(f"no precision {precision!r}; there are: {', '.join(_GRAPHS)}")
+    path = folder / _GRAPHS[precision]
+    if not path.exists():
+        raise UsageError(f"{folder} has no {path.name}: only LSTMs have one; open it with precision='float'")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

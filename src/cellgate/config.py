@@ -3,6 +3,7 @@
 Sizes that follow from the data (vocabulary, labels, n-grams kept) are arguments of what needs them, never settings.
 """
 
+import os
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -12,6 +13,11 @@ from cellgate.errors import UsageError, nearest
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Options(BaseModel):
@@ -134,7 +140,7 @@ class BagConfig(Options):
 class TrainConfig(Options):
     """The course of training."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seeds every random choice; the same seed and thread count give the same bytes."""
     epochs: Count | Literal["auto"] = "auto"
     """Passes over the data; auto follows its size."""
@@ -155,7 +161,7 @@ class TrainConfig(Options):
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the rows held out as dev where no dev file is given."""
     threads: Count | None = None
-    """CPU threads; none: all cores."""
+    """CPU threads; none: all cores this process may use."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Longest stretch of training that a kill can lose, in seconds."""
 

@@ -1,7 +1,6 @@
 """What works on this machine and what does not, as values. Nothing here needs more than Python itself."""
 
 import importlib
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ _MODULES = {"charset-normalizer": "charset_normalizer", "pyyaml": "yaml"}  # whe
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library that Cellgate asks for: which versions do, which is here, and why it cannot be imported."""
+    """A library that Cellgate asks for: which versions do, which is here, and why that will not do."""
 
     name: str
     wanted: str
     found: str
-    problem: str  # empty: it can be imported
+    problem: str  # empty: it can be imported and is new enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,6 @@ class Backend:
     name: str
     refusal: str  # empty: it does not refuse
     serves: bool
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def libraries(extra: str = "") -> list[Library]:
@@ -57,9 +51,18 @@ def backends() -> list[Backend]:
 def _library(name: str, wanted: str) -> Library:
     try:
         importlib.import_module(_MODULES.get(name, name))
-        return Library(name, wanted, version(name), "")
-    except ImportError as error:
-        return Library(name, wanted, "", str(error))
+        found = version(name)
+    except (ImportError, OSError) as error:  # OSError: a shared library that is missing or of another machine
+        return Library(name, wanted, "", f"missing or broken: {error}")
+    old = _numbers(found) < _numbers(wanted)
+    return Library(name, wanted, found, f"{found} is too old: {wanted} is needed" if old else "")
+
+
+def _numbers(stated: str) -> tuple[int, ...]:
+    """The numbers of a version, or of a lower bound such as `>=2.11`: what stands before any mark behind them."""
+    found = re.match(r"(?:>=)?\s*(\d+(?:\.\d+)*)", stated)
+    numbers = tuple(map(int, found.group(1).split("."))) if found else ()
+    return numbers[: max((place for place, number in enumerate(numbers, 1) if number), default=0)]  # 2.0 is 2
 
 
 def _required(extra: str) -> Iterator[tuple[str, str]]:

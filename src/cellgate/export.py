@@ -114,8 +114,10 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
-    logging.disable(before)
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def _fold(graph: Path) -> onnx.ModelProto:

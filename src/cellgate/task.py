@@ -2,16 +2,16 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.config import TaskConfig
-from cellgate.errors import UsageError, listed, nearest
+from cellgate.errors import DataError, UsageError, listed, nearest
 
 if TYPE_CHECKING:
     from cellgate.nets import Net
@@ -22,7 +22,7 @@ _FOLDER = Path(__file__).with_name("tasks")
 class Row(BaseModel):
     """Base of every task's record: frozen, typed, no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Task:
     """What a trained model does: some fields of a record are given, one is wanted.
 
     `source` and `target` take the settings and return a function that learns a codec from a column's values.
-    `net` takes the settings and both codecs and returns a torch module with the contract of `nets.Reader`.
+    `net` takes the settings and both codecs and returns a torch module with the contract of `nets.Net`.
     The first of `metrics`, each `(truth, answers) -> float`, chooses the checkpoint.
     """
 
@@ -44,6 +44,31 @@ class Task:
     net: "Callable[[Any, TextCodec, LabelCodec], Net]"
     metrics: tuple[Callable[[Sequence[str], Sequence[str]], float], ...]
     toy: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.given) != 1:
+            raise ValueError(f"a task has one given field so far, got {self.given}")
+
+    def read(self, row: "Row | Mapping[str, Any] | str") -> Row:
+        """Make a record of what a user gave; a plain string stands for the given field."""
+        if isinstance(row, Row):
+            return row
+        values = {self.given[0]: row} if isinstance(row, str) else row
+        try:
+            return self.record.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(str(part) for part in first["loc"])
+            known = ", ".join(self.fields)
+            raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {known}") from None
+
+    def read_answered(self, row: "Row | Mapping[str, Any]") -> Row:
+        """As `read`, of a row whose wanted field is known; white space around it is dropped."""
+        record = self.read(row)
+        answer = getattr(record, self.wanted)
+        if answer is None or not answer.strip():
+            raise DataError(f"row {row!r:.200} has no {self.wanted}; every row to train or test on needs one")
+        return record if answer == answer.strip() else record.model_copy(update={self.wanted: answer.strip()})
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -67,6 +92,7 @@ class Prediction:
     value: str
     confidence: float
     alternatives: tuple[Alternative, ...]
+    cut: bool  # whether the text was too long, and only its beginning was read
 
 
 def names() -> list[str]:

@@ -13,14 +13,16 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellgate import codecs
+from cellgate.atomic import replace_file
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, undo_half_replacing, work_folder
 from cellgate.card import model_card
-from cellgate.config import TaskConfig
-from cellgate.errors import DataError, UsageError, WorkError
+from cellgate.config import TaskConfig, usable_cores
+from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
 from cellgate.task import Row, Task, find
@@ -48,13 +50,15 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
 
     With `resume`, go on from the work folder: the Bundle is the same to the byte as without the stop.
     """
-    _require_torch()
-    task, work = find(plan.task), work_folder(plan.folder)
-    undo_half_replacing(plan.folder)
+    _require_libraries()
+    task = find(plan.task)
+    _check_name(plan.folder)
+    work = work_folder(plan.folder)
     _check_folders(plan, work, resume=resume)
+    undo_half_replacing(plan.folder)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "plan.json").exists():
-        (work / "plan.json").write_text(_describe(plan), "utf-8")
+        replace_file(work / "plan.json", _describe(plan).encode())
     try:
         if not is_prepared(work / "data"):
             yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
@@ -67,7 +71,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
             shutil.rmtree(work)
         raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise WorkError(
             f"the disk is full at {work}; the old Bundle, if any, stands: make room and go on with --resume"
@@ -144,32 +148,28 @@ def train(
     """
     found = find(task)
     settings = config if isinstance(config, TaskConfig) else found.config.parse(dict(config or {}), "config")
-    records = [_record(found, row) for row in rows]
-    held = None if dev is None else [_record(found, row) for row in dev]
+    records = [found.read_answered(row) for row in rows]
+    held = None if dev is None else [found.read_answered(row) for row in dev]
     target = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="cellgate-")) / task
-    origin = {"rows": len(records), "sha256": _digest(records)}
+    origin = {"rows": len(records), "sha256": _digest(records), "dev_sha256": _digest(held or [])}
     for _ in train_events(Plan(task, settings, records, held, target, origin), resume=resume):
         pass
     return open_bundle(target)
 
 
-def _record(task: Task, row: Row | Mapping[str, Any]) -> Row:
-    try:
-        record = row if isinstance(row, Row) else task.record.model_validate(row)
-    except ValueError:
-        raise DataError(f"row {row!r:.200} does not fit; fields: {', '.join(task.fields)}") from None
-    if getattr(record, task.wanted) is None:
-        raise DataError(f"row {row!r:.200} has no {task.wanted}; every training row needs one")
-    return record
-
-
-def _require_torch() -> None:
+def _require_libraries() -> None:
     # Beside a busy process, threads that spin while they wait can make a small step 40 times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read once, when torch is first imported
+    missing = [name for name in ("torch", "onnx", "onnxscript", "safetensors") if not _installed(name)]
+    if missing:
+        raise UsageError(f"training needs {listed(missing)}, not installed here; pip install 'cellgate[train]'")
+
+
+def _installed(name: str) -> bool:
     try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
-        raise UsageError("training needs torch, which is not installed; pip install 'cellgate[train]'") from None
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # an import that is blocked says so here
+        return False
 
 
 def _digest(records: Iterable[Row]) -> str:
@@ -181,7 +181,18 @@ def _digest(records: Iterable[Row]) -> str:
 
 def _describe(plan: Plan) -> str:
     """What a resumed training must have in common with the one it goes on from."""
-    return json.dumps({"task": plan.task, "config": plan.config.model_dump(mode="json"), "data": plan.origin}, indent=1)
+    described = {
+        "task": plan.task,
+        "config": plan.config.model_dump(mode="json"),
+        "data": plan.origin,
+        "threads": plan.config.train.threads or usable_cores(),  # sums are rounded in another order by more or fewer
+    }
+    return json.dumps(described, indent=1)
+
+
+def _check_name(folder: Path) -> None:
+    if not folder.name or folder.name == ".." or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"{str(folder)!r} cannot be a Bundle's folder; name a new one with -o, such as models/reviews")
 
 
 def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:

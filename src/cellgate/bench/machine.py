@@ -3,7 +3,6 @@
 MB is 10^6 bytes and GB 10^9 everywhere in the benchmarks.
 """
 
-import os
 import platform
 import shlex
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cellgate
+from cellgate.config import usable_cores
 from cellgate.errors import UsageError
 
 Record = dict[str, Any]  # one measurement: a flat JSON object with `bench`, its figures, and the stamp
@@ -48,10 +48,9 @@ def machine() -> Record:
     """CPU model, cores this process may use, memory [GB], Python and platform."""
     import psutil
 
-    cores = len(psutil.Process().cpu_affinity()) if platform.system() == "Linux" else os.cpu_count()
     return {
         "cpu": _cpu_model(),
-        "cores": cores,
+        "cores": usable_cores(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from cyclopts import App
 
 from cellgate.cli.words import row
-from cellgate.doctor import Backend, Library, backends, libraries, usable_cores
+from cellgate.doctor import Backend, Library, backends, libraries
 from cellgate.version import __version__
 
 APP = App(name="doctor", usage="Usage: cellgate doctor", help_epilogue="")
@@ -19,7 +19,7 @@ def doctor() -> int:
     answering, training = libraries(), libraries("train")
     unfit = [library.name for library in answering if library.problem]
     untrained = unfit + [library.name for library in training if library.problem]
-    parts = [_machine(), _libraries("Answering (predict, evaluate, inspect)", answering)]
+    parts = [_machine(counted=not unfit), _libraries("Answering (predict, evaluate, inspect)", answering)]
     parts.append(_libraries("Training (train)", training))
     if not untrained:
         parts.append(_backends(backends()))
@@ -29,17 +29,21 @@ def doctor() -> int:
     return 1 if unfit else 0
 
 
-def _machine() -> Iterator[str]:
+def _machine(*, counted: bool) -> Iterator[str]:
+    cores = f"{os.cpu_count()} cores"
+    if counted:  # the module asked stands on libraries that may be missing
+        from cellgate.config import usable_cores
+
+        cores += f", {usable_cores()} usable here"
     yield row("cellgate", __version__)
     yield row("python", f"{platform.python_version()} on {platform.platform()}")
-    yield row("processor", f"{platform.machine()}, {os.cpu_count()} cores, {usable_cores()} usable here")
+    yield row("processor", f"{platform.machine()}, {cores}")
 
 
 def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:
     yield f"\n{title}"
     for library in found:
-        state = f"missing or broken: {library.problem}" if library.problem else f"{library.found} ({library.wanted})"
-        yield row(library.name, state)
+        yield row(library.name, library.problem or f"{library.found} ({library.wanted})")
 
 
 def _backends(found: Sequence[Backend]) -> Iterator[str]:

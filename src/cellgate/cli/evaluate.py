@@ -10,7 +10,7 @@ from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.figures import metric_rows
 from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
-from cellgate.cli.words import clock, say
+from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
 from cellgate.errors import UsageError, listed
 
@@ -45,6 +45,8 @@ def evaluate(
     if problems.count:
         say(str(problems))
     _warn_unseen(bundle, result["unseen"], result["n"])
+    if result["cut"]:
+        say(f"warning: {cut_short(result['cut'], result['n'], bundle.source.max_tokens)}")
     if as_json:
         skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
         facts = {"task": bundle.manifest["task"], "folder": folder, **result, **skipped, "seconds": round(seconds, 3)}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
+from cellgate.card import dev_role
 from cellgate.cli.figures import metric_rows
 from cellgate.cli.words import megabytes, row
 
@@ -88,7 +89,8 @@ def _settings(bundle: Bundle) -> Iterator[str]:
 
 
 def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:
-    yield f"On its {bundle.manifest['data']['dev_rows']:,} dev rows, which chose the checkpoint"
+    rows = bundle.manifest["data"]["dev_rows"]
+    yield f"On its {rows:,} dev rows, which {dev_role(rows)}"
     yield from metric_rows(bundle.task, bundle.manifest["metrics"]["dev"])
     for name, value in bundle.manifest["calibration"].items():
         yield row(name.replace("_", " "), f"{value:.4f}")

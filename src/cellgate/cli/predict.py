@@ -5,9 +5,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
@@ -16,8 +15,9 @@ from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.incoming import batches
 from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
-from cellgate.cli.words import STANDARD_INPUT, say
-from cellgate.data.files import is_clean
+from cellgate.cli.words import STANDARD_INPUT, cut_short, say
+from cellgate.codecs.labels import MOST
+from cellgate.data.files import format_of, is_clean
 from cellgate.data.readers import Problems, open_lines
 from cellgate.errors import DataError, UsageError
 from cellgate.task import Prediction, Row, Task
@@ -26,9 +26,7 @@ _USAGE = "Usage: cellgate predict FOLDER [TEXT... | FILE... | -] [OPTIONS]"
 _EXAMPLE = "Example: cellgate predict intents 'where is my parcel?'"
 APP = App(name="predict", usage=_USAGE, help_epilogue=_EXAMPLE)
 Format = Literal["text", "jsonl", "csv"]
-_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")  # read by column; any other file holds a text a line
 _ROWS_AT_ONCE = 512
-_MOST = 5  # answers that a Bundle gives to a text
 
 
 @APP.default
@@ -54,25 +52,42 @@ def predict(
     top: Annotated[
         int | None,
         Parameter(
-            metavar="NUMBER", help=f"Answers a text, best first, at most {_MOST}.", show_default=f"1; jsonl: {_MOST}"
+            metavar="NUMBER", help=f"Answers a text, best first, at most {MOST}.", show_default=f"1; jsonl: {MOST}"
         ),
     ] = None,
 ) -> None:
     """Answer each text with a label and how sure that is."""
-    if top is not None and not 1 <= top <= _MOST:
-        raise UsageError(f"--top {top}: give a number from 1 to {_MOST}")
+    if top is not None and not 1 <= top <= MOST:
+        raise UsageError(f"--top {top}: give a number from 1 to {MOST}")
     if not inputs and sys.stdin.isatty():
         raise UsageError("nothing to answer; give a text in quotes, a file, or - to type texts")
     bundle = open_bundle(folder)
     asked = _Asked(bundle, given(columns), reading or Reading())
-    line = _liner(form, bundle.task, top)
+    line, counts = _liner(form, bundle.task, top), _Counts()
     if form == "csv":
         sys.stdout.write(_csv_line(_header(bundle.task, top or 1)))
     for rows in asked.all(inputs or (STANDARD_INPUT,)):
-        sys.stdout.write("".join(map(line, bundle.predict_each(rows))))
+        sys.stdout.write("".join(map(line, counts.of(bundle.predict_each(rows)))))
         sys.stdout.flush()
     if asked.problems.count:
         say(str(asked.problems))
+    if counts.cut:
+        say(cut_short(counts.cut, counts.texts, bundle.source.max_tokens))
+
+
+@dataclass
+class _Counts:
+    """How many texts were answered, and how many of them were too long."""
+
+    texts: int = 0
+    cut: int = 0
+
+    def of(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Hand predictions on, counting."""
+        for prediction in predictions:
+            self.texts += 1
+            self.cut += prediction.cut
+            yield prediction
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class _Asked:
         """Batches of all inputs; neighbouring texts share one."""
         texts: list[str] = []
         for place, each in enumerate(inputs, 1):
-            table = each.lower().removesuffix(".gz").endswith(_TABLES)
+            table = format_of(each) is not None  # read by column; any other file holds a text a line
             rows: Iterator[Sequence[Row | str]]
             if each == STANDARD_INPUT:
                 rows = self._standard_input()
@@ -107,14 +122,19 @@ class _Asked:
     def _standard_input(self) -> Iterator[Sequence[Row | str]]:
         if sys.stdin.isatty():
             say("type a text and press Enter; Ctrl-D ends")
-        return batches(sys.stdin.fileno(), self.reading.encoding or "utf-8", _ROWS_AT_ONCE)
+        encoding = self.reading.encoding or "utf-8"
+        return batches(sys.stdin.fileno(), encoding, _ROWS_AT_ONCE, self._skipped)
+
+    @property
+    def _skipped(self) -> Problems | None:
+        return self.problems if self.reading.skip_bad_rows else None
 
     def _file(self, path: str, *, table: bool) -> Iterator[Sequence[Row | str]]:
         task = self.bundle.task
         if not table:
             lines = open_lines(path, self.reading.encoding)
             self._say(lines.notes)
-            return _in_batches(iter(lines))
+            return _in_batches(lines.read(self._skipped))
         named = named_columns(self.named, task.given)
         trained = self.bundle.manifest["data"].get("columns", {})
         source = open_as_trained((path,), task, named, self.reading, trained)
@@ -127,8 +147,20 @@ class _Asked:
 
 
 def _in_batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    while batch := list(islice(rows, _ROWS_AT_ONCE)):
+    """Rows by the batch; those before a bad one come before its DataError."""
+    batch, wrong = [], None
+    try:
+        for row in rows:
+            batch.append(row)
+            if len(batch) == _ROWS_AT_ONCE:
+                yield batch
+                batch = []
+    except DataError as error:
+        wrong = error
+    if batch:
         yield batch
+    if wrong:
+        raise wrong
 
 
 def _liner(form: Format, task: Task, top: int | None) -> Callable[[Prediction], str]:
@@ -136,7 +168,7 @@ def _liner(form: Format, task: Task, top: int | None) -> Callable[[Prediction], 
     if form == "csv":
         return lambda prediction: _csv_line(_cells(prediction, task, top or 1))
     if form == "jsonl":
-        return lambda prediction: _json_line(prediction, task, top or _MOST)
+        return lambda prediction: _json_line(prediction, task, top or MOST)
     return lambda prediction: _text_line(prediction, top or 1)
 
 

@@ -67,9 +67,9 @@ class _Pace:
 
 def _epoch(event: Epoch, names: Sequence[str]) -> str:
     metrics = "  ".join(f"{metric_name(name)} {event.metrics[name]:.4f}" for name in names)
-    best = "  kept" if event.best else ""
+    kept = "  kept" if event.kept else ""
     loss = f"loss {event.loss:.3f}"
-    return f"epoch {event.epoch}/{event.epochs}  {clock(event.seconds)}  {loss}  dev {metrics}{best}"
+    return f"epoch {event.epoch}/{event.epochs}  {clock(event.seconds)}  {loss}  dev {metrics}{kept}"
 
 
 def _work(event: Work) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cellgate.bundle import open_bundle, work_folder
+from cellgate.card import dev_role
 from cellgate.cli.figures import metric_rows
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
@@ -35,7 +36,7 @@ class Order:
         str | None, Parameter(name=("--out", "-o"), metavar="FOLDER", help="Where the Bundle is written.")
     ] = None
     dev: Annotated[
-        str | None, Parameter(metavar="FILE", help="Rows that choose the checkpoint.", show_default="some are held out")
+        str | None, Parameter(metavar="FILE", help="Rows to judge and calibrate by.", show_default="some are held out")
     ] = None
     resume: Annotated[
         bool, Parameter(negative=(), help="Go on from the unfinished training of FOLDER.", show_default=False)
@@ -86,8 +87,7 @@ def _plan(
 ) -> Plan:
     """Open the files and say what was found out about them."""
     task = find(name)
-    if not order.out:
-        raise UsageError("no folder was named for the Bundle; add -o FOLDER")
+    folder = _folder(order.out)
     source = open_source(
         open_table(files, reading.encoding),
         task,
@@ -108,7 +108,19 @@ def _plan(
             if found.count:
                 say(str(found))
     dev = sources[1].records if order.dev else None
-    return Plan(name, config, source.records, dev, Path(order.out), facts)
+    return Plan(name, config, source.records, dev, folder, facts)
+
+
+def _folder(out: str | None) -> Path:
+    """Where the Bundle goes: a name that is free, or a folder that may be put aside."""
+    if not out:
+        raise UsageError("no folder was named for the Bundle; add -o FOLDER")
+    folder = Path(out)
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UsageError(f"-o {out} is the folder you are in, or one around it; name one for the Bundle alone")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"-o {out} is a file that exists; name a folder for the Bundle")
+    return folder
 
 
 def _train(plan: Plan, *, resume: bool) -> int:
@@ -172,7 +184,7 @@ def _report(plan: Plan, seconds: float) -> None:
     print("\n".join(metric_rows(bundle.task, bundle.manifest["metrics"]["dev"])))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
-    print("\nThose rows chose the checkpoint, so a file it has never met is the fairer judge:")
+    print(f"\nThose rows {dev_role(data['dev_rows'])}; a file it has never met is the fairer judge:")
     print(f"  cellgate evaluate {plan.folder} TEST.csv")
     print("Ask it something:")
     print(f'  cellgate predict {plan.folder} "a text"')

@@ -16,6 +16,12 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
+def cut_short(cut: int, texts: int, most: int) -> str:
+    """Say that texts were not read to their ends."""
+    are, their = ("is", "its") if cut == 1 else ("are", "their")
+    return f"{cut:,} of {texts:,} texts {are} longer than {most:,} tokens; only {their} beginning was read"
+
+
 def row(name: str, value: str, words: str = "", *, indent: int = 20) -> str:
     """One fact: its name, its value, and words that go on below themselves."""
     head = f"{name:<{indent - 1}} {value}"

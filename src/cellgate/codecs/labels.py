@@ -11,6 +11,7 @@ import numpy as np
 from cellgate.batch import Floats, Ints, Ragged
 from cellgate.errors import DataError, listed, nearest
 
+MOST = 5  # answers given to a row, best first
 UNSEEN = -1  # the number of a label never seen in training
 
 
@@ -66,7 +67,7 @@ class LabelCodec:
         """Encoded rows as arrays: {"label": [B]}."""
         return {"label": columns["label"].values.astype(np.int64)}
 
-    def decode(self, scores: Floats, top: int = 5) -> list[Ranked]:
+    def decode(self, scores: Floats, top: int = MOST) -> list[Ranked]:
         """Log-probabilities [B, labels] as ranked answers with the `top` best labels each."""
         probabilities = np.exp(scores.astype(np.float64))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :top]

@@ -3,16 +3,15 @@
 A token outside the vocabulary still has its characters, so nets can tell unknown words apart.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from cellgate.batch import Array, Ids, Ints, Ragged, TextSizes, pad
+from cellgate.batch import Array, Ids, Ints, Ragged, TextSizes, chunked, pad
 from cellgate.config import TextConfig
 from cellgate.errors import DataError
 from cellgate.text.tokens import Unit, han_share, learn_tokenizer, whole
@@ -21,7 +20,8 @@ UNKNOWN_ID, EMPTY_ID = 0, 1
 WORD_START, WORD_END = 1, 2  # code points no text contains as letters: they mark a spelling's ends
 _SPELLED = 18  # characters of a token that are kept as its spelling
 _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
-_LONGEST_TOKEN = 64  # characters per token, on average, that are read of a text before it is cut
+_TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
+_GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class TextCodec:
     @classmethod
     def learn(cls, config: TextConfig, texts: Iterable[str]) -> "TextCodec":
         """Learn a vocabulary from training texts, which are iterated more than once."""
-        sample = [whole(text) for text in islice(iter(texts), _SAMPLE)]
+        limit = _TOKEN_CHARACTERS * config.max_tokens
+        sample = [whole(text) for text in _spread((text[:limit] for text in texts), _SAMPLE)]
         unit: Unit
         unit = config.unit if config.unit != "auto" else "character" if han_share(sample) > 0.5 else "word"
         tokenizer = learn_tokenizer(
@@ -48,8 +49,8 @@ class TextCodec:
             min_count=config.min_count,
             max_vocabulary=config.max_vocabulary,
         )
-        lengths = [min(len(e), config.max_tokens) for e in tokenizer.encode_batch_fast(sample)]
-        if not any(lengths):
+        lengths = [min(len(tokenizer.encode(text)), config.max_tokens) for text in sample]
+        if not any(lengths) and tokenizer.get_vocab_size() <= 2:
             raise DataError("every text is empty; name the column that holds the texts")
         return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens)
 
@@ -70,33 +71,33 @@ class TextCodec:
         return TextSizes(len(self), self.unit, self.mean_tokens)
 
     def encode(self, texts: Sequence[str]) -> dict[str, Ragged]:
-        """Encode B texts: "tokens" (ids), "unknown" (characters of tokens with id 0, each ended by 0),
-        "cut" (1 where a text was longer than `max_tokens`). An empty text is one EMPTY token.
+        """Encode B texts: "tokens" (ids) and "unknown" (characters of tokens with id 0, each ended by 0).
+
+        An empty text is one EMPTY token. "cut" is 1 where only a text's beginning was read, else 0.
         """
-        normalize = self.tokenizer.normalizer.normalize_str
-        # To normalise again changes nothing; done here, offsets are places in what the tokens were cut from.
-        normal = [normalize(self._read(text)) for text in texts]
-        encodings = self.tokenizer.encode_batch(normal)
         tokens: list[Ids] = []
         unknown: list[Ids] = []
-        cut = np.zeros(len(texts), np.int32)
-        for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            ids = encoding.ids
-            cut[row] = len(ids) > self.max_tokens or len(text) > self._limit
-            ids = ids[: self.max_tokens] or [EMPTY_ID]
-            tokens.append(np.array(ids, np.int32))
-            words = self._unknown_words(normal[row], encoding) if UNKNOWN_ID in ids else ""
-            unknown.append(np.frombuffer(words.encode("utf-32-le", "replace"), np.int32))
+        cut: list[bool] = []
+        read = (self.tokenizer.normalizer.normalize_str(self._read(text)) for text in texts)
+        for group in chunked(read, size=len, limit=len(texts), total=_GROUP_CHARACTERS):
+            # To normalise again changes nothing; done before, offsets are places in what the tokens were cut from.
+            for normal, encoding in zip(group, self.tokenizer.encode_batch(group), strict=True):
+                ids = encoding.ids
+                cut.append(len(ids) > self.max_tokens or len(texts[len(cut)]) > self._limit)
+                ids = ids[: self.max_tokens] or [EMPTY_ID]
+                tokens.append(np.array(ids, np.int32))
+                words = self._unknown_words(normal, encoding) if UNKNOWN_ID in ids else ""
+                unknown.append(np.frombuffer(words.encode("utf-32-le", "replace"), np.int32))
         return {
             "tokens": Ragged.of(tokens),
             "unknown": Ragged.of(unknown),
-            "cut": Ragged(cut, np.arange(len(texts) + 1)),
+            "cut": Ragged(np.array(cut, np.int32), np.arange(len(texts) + 1)),
         }
 
     @property
     def _limit(self) -> int:
         """Characters that are read of a text."""
-        return _LONGEST_TOKEN * self.max_tokens
+        return _TOKEN_CHARACTERS * self.max_tokens
 
     def _read(self, text: str) -> str:
         """What is read of a text; places in it are places in the text."""
@@ -145,7 +146,7 @@ class TextCodec:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write tokenizer.json; return the rest."""
-        self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
         return {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
 
     @classmethod
@@ -153,6 +154,18 @@ class TextCodec:
         """Read back what `save` wrote."""
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"])
+
+
+def _spread(texts: Iterable[str], count: int) -> Iterator[str]:
+    """At least `count` texts, evenly spread over all (fewer where there are fewer), and less than twice as many."""
+    chosen: list[str] = []
+    every = 1
+    for place, text in enumerate(texts):
+        if place % every == 0:
+            chosen.append(text)
+            if len(chosen) == 2 * count:
+                chosen, every = chosen[::2], every * 2
+    return iter(chosen)
 
 
 def _spell(words: Sequence[str]) -> Ints:

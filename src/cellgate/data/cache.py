@@ -2,7 +2,6 @@
 
 import json
 import mmap
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from cellgate.atomic import replace_file
 from cellgate.batch import Ids, Ints, Ragged
 
 _MANIFEST = "cache.json"
@@ -75,9 +75,8 @@ class RowWriter:
     def finish(self) -> None:
         """Close the files and write the manifest: from now on the cache is whole."""
         self.close()
-        staged = self._folder / (_MANIFEST + ".part")
-        staged.write_text(json.dumps({"rows": self.rows, "columns": sorted(self._files)}))
-        os.replace(staged, self._folder / _MANIFEST)
+        manifest = {"rows": self.rows, "columns": sorted(self._files)}
+        replace_file(self._folder / _MANIFEST, json.dumps(manifest).encode())
 
 
 def has_rows(folder: Path) -> bool:

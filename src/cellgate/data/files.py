@@ -25,7 +25,8 @@ from cellgate.text import detect
 
 SAMPLE_BYTES = 1 << 20
 CELL_CHARACTERS = 64 << 20
-BAD_CHARACTER = "\udc00"  # stands for a NUL where bad rows are skipped, as surrogates do for undecodable bytes
+_NUL_MARK = "\udc00"
+_MARK = "cellgate.mark"  # name of the error handler below, as codecs know it
 
 _FORMATS: dict[str, detect.Format] = {
     ".csv": "csv",
@@ -38,6 +39,9 @@ _FORMAT_NAMES = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON lines"}
 _DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _ONE_JSON = "{path} holds one JSON document: write one object a line instead (JSON lines, .jsonl)"
 _SWALLOWED_LINES = 8  # inside one cell that all look like rows: a lone quote ate them
+ENCODING_REMEDY = (
+    "mend the line, name the encoding with --encoding NAME (such as gb18030, utf-16 or cp1252), or --skip-bad-rows"
+)
 _QUOTE_REMEDY = (
     'close the quote, or write a quote that belongs to the text twice, inside quotes: """Wow"" he said",positive'
 )
@@ -64,6 +68,49 @@ class TextFile:
     newline: str
     layout: detect.Layout
     notes: tuple[str, ...]
+
+
+def _marked(error: UnicodeError) -> tuple[str, int]:
+    """Decode bytes that are no text to lone surrogates, U+DC00 + byte, so that their line is told from the others."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(ord(_NUL_MARK) + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_MARK, _marked)
+
+
+def marking_decoder(encoding: str) -> codecs.IncrementalDecoder:
+    """A decoder that never fails: what is no text is found by `flaw`."""
+    return codecs.getincrementaldecoder(text_encoding(encoding))(_MARK)
+
+
+def text_encoding(name: str) -> str:
+    """The name as Python writes it; what is no encoding of text is a DataError."""
+    try:
+        "".encode(name)  # refuses codecs that are no text encodings, such as hex
+        return codecs.lookup(name).name
+    except (LookupError, ValueError) as error:
+        known = ("utf-8", "utf-16", "gb18030", "big5", "cp1252", "cp1251", "shift_jis", "euc_kr", "latin-1")
+        raise DataError(f"no encoding {name!r}{nearest(name, known) or ';'} for example: {listed(known)}") from error
+
+
+def flaw(text: str, encoding: str) -> str:
+    """What in a decoded text is none, as a phrase; empty: nothing."""
+    if "\0" not in text and is_clean(text):
+        return ""
+    found = re.search("[\udc00-\udcff]{1,4}", text)
+    if "\0" in text or (found and found.group() == _NUL_MARK):
+        return "a NUL byte (0x00), which is no text"
+    if not found:
+        return "half of a surrogate pair, which is no character"
+    bad = bytes(ord(mark) - ord(_NUL_MARK) for mark in found.group())
+    return f"the bytes {bad.hex(' ')} are not {encoding}"
+
+
+def format_of(path: str) -> detect.Format | None:
+    """The format that a file's name promises; None: it says nothing of columns."""
+    return _FORMATS.get(os.path.splitext(path.lower().removesuffix(".gz"))[1])
 
 
 def find_files(patterns: Sequence[str | Path]) -> list[str]:
@@ -108,7 +155,8 @@ def open_file(path: str, encoding: str | None = None) -> TextFile:
 def lines(path: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
     r"""Yield the lines with their ends: \n and \r\n where `newline` is "\n", \r as well where it is empty.
 
-    A byte that cannot be decoded and a NUL are errors; with `mark_bad` each comes as a lone surrogate.
+    A line with a byte that cannot be decoded or a NUL is an error, after the lines before it; with `mark_bad` each
+    such byte comes as a lone surrogate.
     """
     with _readable(path), _opened(path) as stream:
         yield from decoded(stream, path, encoding, newline, mark_bad=mark_bad)
@@ -116,29 +164,16 @@ def lines(path: str, encoding: str, newline: str, *, mark_bad: bool = False) -> 
 
 def decoded(stream: BinaryIO, name: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
     """Yield the lines of an open stream of bytes, as `lines` does; the stream stays open."""
-    errors = "surrogateescape" if mark_bad else "strict"
-    text = io.TextIOWrapper(stream, encoding, errors, newline)
-    number = 0
+    text = io.TextIOWrapper(stream, encoding, _MARK, newline)
     try:
         for number, line in enumerate(text, 1):
             if number == 1:
                 line = line.removeprefix("\ufeff")
-            if "\0" in line:
+            if wrong := flaw(line, encoding):
                 if not mark_bad:
-                    raise DataError(
-                        f"{name} line {number}: a NUL byte (0x00), which is no text: remove it, "
-                        "or name the file's encoding (--encoding utf-16-le), or --skip-bad-rows"
-                    )
-                line = line.replace("\0", BAD_CHARACTER)
+                    raise DataError(f"{name} line {number}: {wrong}: {ENCODING_REMEDY}")
+                line = line.replace("\0", _NUL_MARK)
             yield line
-    except UnicodeDecodeError as error:
-        good = error.object[: error.start].decode(error.encoding, "replace")
-        number += 1 + len(re.findall(newline or r"\r\n|\r|\n", good))
-        bad = error.object[error.start : min(error.end, error.start + 4)].hex(" ")
-        raise DataError(
-            f"{name} line {number}: the bytes {bad} are not {encoding}: name the encoding with "
-            "--encoding NAME (such as gb18030, big5 or cp1252), or --skip-bad-rows"
-        ) from error
     finally:
         text.detach()
 
@@ -268,13 +303,7 @@ def _encoding(path: str, sample: bytes, given: str | None) -> tuple[str, tuple[s
 
 
 def _given_encoding(given: str, sample: bytes) -> str:
-    try:
-        "".encode(given)  # refuses codecs that are no text encodings, such as hex
-        name = codecs.lookup(given).name
-    except (LookupError, ValueError) as error:
-        known = ("utf-8", "utf-16", "gb18030", "big5", "cp1252", "cp1251", "shift_jis", "euc_kr", "latin-1")
-        hint = nearest(given, known) or ";"
-        raise DataError(f"no encoding {given!r}{hint} for example: {listed(known)}") from error
+    name = text_encoding(given)
     if name not in ("utf-16", "utf-32"):
         return name.removesuffix("-sig")
     # Reading wants the byte order in the name, so that a bad byte's line can be told.
@@ -284,7 +313,7 @@ def _given_encoding(given: str, sample: bytes) -> str:
 
 def _layout(path: str, text: str) -> tuple[detect.Layout, tuple[str, ...]]:
     """Return how the file holds its cells and what to say about it."""
-    kind = _FORMATS.get(os.path.splitext(path.lower().removesuffix(".gz"))[1])
+    kind = format_of(path)
     if kind in ("jsonl", None) and text.lstrip().startswith("["):
         raise DataError(_ONE_JSON.format(path=path))
     if kind == "jsonl":

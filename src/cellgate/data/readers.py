@@ -117,14 +117,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Lines:
-    """A file of one text a line; iterating reads it from the start."""
+    """A file of one text a line."""
 
     path: str
     encoding: str
     notes: tuple[str, ...]
 
-    def __iter__(self) -> Iterator[str]:
-        return map(_without_end, files.lines(self.path, self.encoding, "\n"))
+    def read(self, skipped: Problems | None = None) -> Iterator[str]:
+        """Read from the start. A line that is no text is a DataError; where `skipped` is given, counted there."""
+        found = files.lines(self.path, self.encoding, "\n", mark_bad=skipped is not None)
+        for number, line in enumerate(found, 1):
+            if skipped is not None and (wrong := files.flaw(line, self.encoding)):
+                skipped.add(f"{self.path} line {number}: {wrong}")
+            else:
+                yield _without_end(line)
 
 
 def open_table(patterns: Sequence[str | Path], encoding: str | None = None) -> Table:

@@ -16,7 +16,8 @@ Record = TypeVar("Record", bound=BaseModel)
 class Records(Generic[Record]):
     """The rows of `table` as values of `record`, whose fields stand in `columns`.
 
-    A row whose cell of a `required` field is blank is a bad one. Bad rows are errors; with `skip` they are left out.
+    A `required` field's value is taken without the white space around it, so that "good" and "good " are one label; a
+    row where nothing is left is a bad one. Bad rows are errors; with `skip` they are left out.
     """
 
     table: Table
@@ -34,7 +35,7 @@ class Records(Generic[Record]):
             complaint = self._blank(row)
             if not complaint:
                 try:
-                    record = self.record.model_validate(row.values)
+                    record = self.record.model_validate(row.values | self._stripped(row))
                 except ValidationError as error:
                     complaint = self._misfit(error)
                 else:
@@ -51,9 +52,12 @@ class Records(Generic[Record]):
             pass
         return found
 
+    def _stripped(self, row: TableRow) -> dict[str, str]:
+        return {field: row.values[field].strip() for field in self.required}
+
     def _blank(self, row: TableRow) -> str:
-        for field in self.required:
-            if not row.values[field].strip():
+        for field, value in self._stripped(row).items():
+            if not value:
                 return f"the {field} (column {self.columns[field]!r}) is empty"
         return ""
 

@@ -1,5 +1,6 @@
 """A checkpoint in one file, written whole or not at all: weights, optimiser, best weights, place in the data."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -7,11 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-_NET, _BEST, _OPTIMIZER = "net.", "best.", "optimizer."
+_NET, _KEPT, _OPTIMIZER = "net.", "kept.", "optimizer."
 
 
 @dataclass(frozen=True)
@@ -23,36 +24,36 @@ class Progress:
     place: int = 0  # batches done in this epoch
     loss_sum: float = 0.0  # over this epoch's batches
     best_score: float = float("-inf")
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    kept_epoch: int = 0
+    kept_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def after_step(self, loss: float) -> "Progress":
         """One more batch was learned from."""
         return replace(self, step=self.step + 1, place=self.place + 1, loss_sum=self.loss_sum + loss)
 
-    def after_epoch(self, score: float, better: nn.Module | None) -> "Progress":
-        """An epoch ended with this dev score; `better` is the net where it is the best one so far."""
+    def after_epoch(self, score: float, kept: nn.Module | None) -> "Progress":
+        """An epoch ended with this dev score; `kept` is the net where its weights are to be kept."""
         done = replace(self, epoch=self.epoch + 1, place=0, loss_sum=0.0)
-        if better is None:
+        if kept is None:
             return done
-        weights = {name: value.clone() for name, value in better.state_dict().items()}
-        return replace(done, best_score=max(score, self.best_score), best_epoch=self.epoch + 1, best_weights=weights)
+        weights = {name: value.clone() for name, value in kept.state_dict().items()}
+        return replace(done, best_score=max(score, self.best_score), kept_epoch=self.epoch + 1, kept_weights=weights)
 
 
 def save_checkpoint(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write all that training needs to go on; the file before it stands until this one is complete."""
     tensors = {_NET + name: value for name, value in net.state_dict().items()}
-    tensors |= {_BEST + name: value for name, value in progress.best_weights.items()}
+    tensors |= {_KEPT + name: value for name, value in progress.kept_weights.items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in moments.items()}
-    facts = asdict(replace(progress, best_weights={}))
-    del facts["best_weights"]
+    facts = asdict(replace(progress, kept_weights={}))
+    del facts["kept_weights"]
+    content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     staged = path.with_name(path.name + ".part")
-    save_file(
-        {name: t.detach().contiguous() for name, t in tensors.items()},
-        staged,
-        {"progress": json.dumps(facts)},
-    )
+    try:
+        save_file(content, staged, {"progress": json.dumps(facts)})  # straight to disk: a copy in memory is large
+    except SafetensorError as error:
+        raise OSError(errno.ENOSPC, f"the checkpoint cannot be written: {error}") from error
     os.replace(staged, path)
 
 
@@ -70,7 +71,7 @@ def load_checkpoint(
         number, _, moment = name.partition(".")
         state.setdefault(int(number), {})[moment] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progress(**facts, best_weights=_under(_BEST, tensors)), optimizer
+    return Progress(**facts, kept_weights=_under(_KEPT, tensors)), optimizer
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

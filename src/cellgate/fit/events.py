@@ -40,7 +40,7 @@ class Epoch:
     epochs: int
     loss: float
     metrics: Mapping[str, float]
-    best: bool
+    kept: bool  # these weights would be the result if training ended here
     seconds: float
 
 

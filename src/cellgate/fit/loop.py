@@ -1,7 +1,6 @@
 """The training loop, top to bottom."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cellgate.batch import Array, Ints, Ragged
-from cellgate.config import TrainConfig
+from cellgate.config import TrainConfig, usable_cores
 from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
 from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -52,14 +51,15 @@ def fit(
     `evaluate` scores the net on dev; the first of its metrics is the one to raise. A checkpoint that exists is
     gone on from. Every step seeds its own randomness (torch's global generator), so nothing random is saved.
     """
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.threads or usable_cores())
     torch.set_flush_denormal(True)  # Adam's moments of rows seldom seen decay to denormals, 100 times slower
     course = _course(data, config)
     progress, optimizer = _begin(net, data, config, course, checkpoint)
     peaks = [group["lr"] for group in optimizer.param_groups]
     saved_at = time.monotonic()
     reason = "all epochs done"
-    while progress.epoch < course.epochs and progress.step < course.steps:
+    # An epoch that was cut short by the last step, or stopped after it, is still to be evaluated.
+    while progress.epoch < course.epochs and (progress.step < course.steps or progress.place):
         started = time.monotonic()
         net.train()
         order = course.order(progress.epoch)
@@ -84,16 +84,16 @@ def fit(
         net.eval()
         metrics = evaluate()
         score = next(iter(metrics.values()))
-        better = score >= progress.best_score - _tolerance(score, int(metrics["n"]))
+        kept = score >= progress.best_score - _tolerance(score, int(metrics["n"]))
         mean_loss = progress.loss_sum / max(1, progress.place)
-        progress = progress.after_epoch(score, net if better else None)
-        yield Epoch(progress.epoch, course.epochs, mean_loss, metrics, better, time.monotonic() - started)
-        if progress.epoch - progress.best_epoch >= config.patience:
+        progress = progress.after_epoch(score, net if kept else None)
+        yield Epoch(progress.epoch, course.epochs, mean_loss, metrics, kept, time.monotonic() - started)
+        if progress.epoch - progress.kept_epoch >= config.patience:
             reason = f"no better dev metric for {config.patience} epochs"
             break
-    net.load_state_dict(progress.best_weights)
+    net.load_state_dict(progress.kept_weights)
     net.eval()
-    yield Done(reason, {"steps": progress.step, "best_epoch": progress.best_epoch})
+    yield Done(reason, {"steps": progress.step, "kept_epoch": progress.kept_epoch})
 
 
 def _tolerance(score: float, dev_rows: int) -> float:

@@ -5,14 +5,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from cellgate import codecs
-from cellgate.batch import Ints
+from cellgate.batch import Ints, chunked
 from cellgate.codecs import LabelCodec, TextCodec
 from cellgate.codecs.labels import UNSEEN
 from cellgate.config import TaskConfig
@@ -22,7 +23,7 @@ from cellgate.errors import DataError, listed
 from cellgate.fit.events import Event, Note, Work
 from cellgate.task import Row, Task
 
-_CHUNK_ROWS = 1_000
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 1_000, 4_000_000
 _RARE = 3  # rows of a label under which the user is warned
 
 
@@ -138,13 +139,15 @@ def _encode(
     task: Task, source: TextCodec, target: LabelCodec, records: Iterator[Row], writer: RowWriter
 ) -> Iterator[Counter[str]]:
     """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
-    while chunk := list(islice(records, _CHUNK_ROWS)):
-        texts = [getattr(record, task.given[0]) for record in chunk]
+    given = attrgetter(task.given[0])
+    for chunk in chunked(records, size=lambda r: len(given(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+        texts = [given(record) for record in chunk]
         answers = target.encode([getattr(record, task.wanted) for record in chunk])
         encoded = source.encode(texts)
+        cut = encoded.pop("cut")
         writer.add(encoded | answers)
         yield Counter(
-            cut=int(encoded["cut"].values.sum()),
+            cut=int(cut.values.sum()),
             empty=sum(not text.strip() for text in texts),
             unseen=int((answers["label"].values == UNSEEN).sum()),
         )

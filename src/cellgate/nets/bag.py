@@ -93,9 +93,10 @@ class Bag(nn.Module):
         grams, exists = token_ngrams(hashes, state["bag.tail"], self.longest)
         total, squares = self._sum(grams, exists & inside[:, :, None])  # [B, T, L], [B, T]
         if self.characters:
-            of_type, type_squares = self._sum(*character_ngrams(spelling, _SHORTEST, _LONGEST))  # [U, L], [U]
-            total = total + of_type[tokens] * inside[:, :, None]
-            squares = squares + type_squares[tokens] * inside
+            for n in range(_SHORTEST, _LONGEST + 1):  # one length at a time: many labels make these tables large
+                of_type, type_squares = self._sum(*character_ngrams(spelling, n, n))  # [U, L], [U]
+                total = total + of_type[tokens] * inside[:, :, None]
+                squares = squares + type_squares[tokens] * inside
         after = {
             "bag.tail": next_tail(hashes, state["bag.tail"], lengths),
             "bag.sum": state["bag.sum"] + total.sum(1),

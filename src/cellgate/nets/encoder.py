@@ -25,7 +25,9 @@ class TokenVectors(nn.Module):
     def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
         super().__init__()
         self.pairs = sizes.unit == "character"
-        self.own = nn.Parameter(torch.randn(sizes.vocabulary, config.embedding) * 0.1)
+        own = torch.randn(sizes.vocabulary, config.embedding) * 0.1
+        own[:2] = 0  # the unknown token and the empty text begin as nothing
+        self.own = nn.Parameter(own)
         self.shared = nn.Parameter(torch.randn(config.buckets, config.embedding) * 0.1)
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:

@@ -46,6 +46,7 @@ def learn_tokenizer(
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN) if unit == "subword" else models.WordLevel(unk_token=UNKNOWN))
     steps: list[normalizers.Normalizer] = [normalizers.NFKC()] if nfkc else []
     steps += [normalizers.Lowercase()] if lowercase else []
+    steps += [normalizers.NFKC()] if nfkc and lowercase else []  # small letters may compose where capitals did not
     tokenizer.normalizer = normalizers.Sequence(steps)
     pattern = _CHARACTER if unit == "character" else _WORD
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
