@@ -107,10 +107,11 @@ def detect_layout(text: str) -> Layout | None:
 def quotes_cells(text: str) -> bool:
     """Whether tab-separated text wraps cells in quotes.
 
-    Most TSV does not, and holds lone quotes. It does where a whole cell stands in quotes with doubled quotes
-    or line ends inside, and nothing in the sample breaks the rules of quoting.
+    Most TSV does not, and holds lone quotes. It does where a whole cell stands in quotes with doubled quotes inside, or
+    with line ends that would leave uneven rows, and nothing in the sample breaks the rules of quoting.
     """
-    if not re.search(r'(?:^|[\t\n])"[^"\t]*(?:""|\n)[^"]*(?:""[^"]*)*"(?=[\t\r\n])', text):
+    inside = r'""' if _even_lines(text) else r'""|\n'
+    if not re.search(rf'(?:^|[\t\n])"[^"\t]*(?:{inside})[^"]*(?:""[^"]*)*"(?=[\t\r\n])', text):
         return False
     try:
         for _ in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True):
@@ -118,6 +119,12 @@ def quotes_cells(text: str) -> bool:
     except csv.Error as error:
         return "end of data" in str(error)  # the sample ends inside a cell
     return True
+
+
+def _even_lines(text: str) -> bool:
+    """Whether every line holds as many tabs as the first, the last one aside, which the sample may cut."""
+    lines = text.split("\n")[:-1]
+    return bool(lines) and all(line.count("\t") == lines[0].count("\t") for line in lines)
 
 
 def _evenness(text: str, delimiter: str, *, quoted: bool) -> float:
