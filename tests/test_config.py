@@ -42,7 +42,8 @@ def values_of(annotation: Any, limits: dict[str, float]) -> st.SearchStrategy[An
     if annotation is bool:
         return st.booleans()
     if annotation is int:
-        return st.integers(int(limits.get("ge", -(2**40))), int(limits.get("le", 2**40)))
+        most = limits.get("le", limits.get("lt", 2**40 + 1) - 1)
+        return st.integers(int(limits.get("ge", -(2**40))), int(most))
     if annotation is float:
         low, high = limits.get("ge", limits.get("gt", -1e300)), limits.get("le", limits.get("lt", 1e300))
         return st.floats(low, high, allow_nan=False, exclude_min="gt" in limits, exclude_max="lt" in limits)
