@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cellgate import doctor
-from cellgate.card import TELLING_ROWS, dev_role
+from cellgate.card import dev_role
 from cellgate.cli import run
 from cellgate.cli.incoming import batches
 from cellgate.cli.settings import resolve
@@ -22,7 +22,7 @@ from cellgate.config import setting_names
 from cellgate.data.readers import open_table
 from cellgate.data.records import Records
 from cellgate.errors import DataError
-from cellgate.fit import loop
+from cellgate.metrics import TELLING_ROWS
 from cellgate.task import find, names
 from tests.conftest import SAMPLES
 
@@ -501,7 +501,6 @@ def test_a_bundle_goes_into_a_folder_of_its_own(
 
 
 def test_what_dev_rows_did_is_said_by_their_number() -> None:
-    assert loop._TELLING_ROWS == TELLING_ROWS
     assert dev_role(TELLING_ROWS) == "chose the checkpoint and the calibration"
     assert dev_role(TELLING_ROWS - 1) == "chose the calibration"
 

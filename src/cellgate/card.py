@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellgate.errors import listed
-
-TELLING_ROWS = 200  # dev rows from which they choose the epoch that is kept; with fewer, the last one is
+from cellgate.metrics import TELLING_ROWS
 
 
 def dev_role(rows: int) -> str:

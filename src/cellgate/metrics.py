@@ -7,6 +7,8 @@ import numpy as np
 
 from cellgate.batch import Floats, Ints
 
+TELLING_ROWS = 200  # dev rows from which a metric can tell epochs apart; with fewer the last epoch is kept
+
 
 def accuracy(truth: Sequence[str], answers: Sequence[str]) -> float:
     """Share of answers that are right."""

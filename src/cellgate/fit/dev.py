@@ -89,7 +89,10 @@ def _difference(a: Floats, b: Floats) -> float:
 
 def halves_in_words(told: Mapping[str, float]) -> str:
     """Say what each half of the net is worth, so that a useless one is seen."""
-    parts = [f"recurrent half {told['recurrent_accuracy']:.1%}"]
-    if "linear_accuracy" in told:
-        parts.append(f"linear half {told['linear_accuracy']:.1%}")
-    return f"dev accuracy alone: {', '.join(parts)}; the linear half's weight is {told['linear_share']:.2f}"
+    recurrent = f"dev accuracy alone: recurrent half {told['recurrent_accuracy']:.1%}"
+    if "linear_accuracy" not in told:
+        return f"{recurrent}; there is no linear half (--bag.enabled false)"
+    return (
+        f"{recurrent}, linear half {told['linear_accuracy']:.1%}; "
+        f"the linear half's weight is {told['linear_share']:.2f}"
+    )

@@ -16,9 +16,9 @@ from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
 from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellgate.fit.events import Done, Epoch, Event, Saved, Step
+from cellgate.metrics import TELLING_ROWS
 from cellgate.nets.net import Net, Tensors
 
-_TELLING_ROWS = 200  # dev rows from which their metric chooses the epoch
 _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
 
 
@@ -101,7 +101,7 @@ def _tolerance(score: float, dev_rows: int) -> float:
 
     Half the metric's standard error; and anything where dev is too small to tell epochs apart.
     """
-    return 0.5 * math.sqrt(score * (1 - score) / dev_rows) if dev_rows >= _TELLING_ROWS else 1.0
+    return 0.5 * math.sqrt(score * (1 - score) / dev_rows) if dev_rows >= TELLING_ROWS else 1.0
 
 
 def _begin(
