@@ -38,6 +38,10 @@ def _machine(*, counted: bool) -> Iterator[str]:
     yield row("cellgate", __version__)
     yield row("python", f"{platform.python_version()} on {platform.platform()}")
     yield row("processor", f"{platform.machine()}, {cores}")
+    if counted:
+        from cellgate.kernel import missing, widths
+
+        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())} (the first is used)")
 
 
 def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:

@@ -15,6 +15,8 @@ A position past its row's length is not computed: y is zero there and the state 
 there changes nothing. A reverse pass starts at each row's own last token; y keeps the order of x. No state
 is a state of zeros, no lengths is T in every row.
 
+Where inputs repeat, x may be `Rows(table [U, I], index [B, T])`: each row of the table is projected once.
+
 Who computes is a table (`choice.BACKENDS`); `backends(cell, x, weights)` tells who serves and why others
 refuse. While a graph is exported each cell is one operator, `cellgate::lstm` and so on, which
 `translations()` turns into one ONNX node.
@@ -24,11 +26,13 @@ from cellgate.ops.choice import Verdict, backends
 from cellgate.ops.initial import init_weights
 from cellgate.ops.onnx import translations
 from cellgate.ops.recurrence import gru, lstm, rnn
-from cellgate.ops.values import GATES, Cell, State, Weights
+from cellgate.ops.values import GATES, Cell, Inputs, Rows, State, Weights
 
 __all__ = [
     "GATES",
     "Cell",
+    "Inputs",
+    "Rows",
     "State",
     "Verdict",
     "Weights",

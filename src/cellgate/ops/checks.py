@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from cellgate.errors import UsageError
-from cellgate.ops.values import GATES, Cell, State, Weights
+from cellgate.ops.values import GATES, Cell, Inputs, Rows, State, Weights
 
 
-def check_weights(cell: Cell, x: Tensor, weights: Weights) -> None:
+def check_weights(cell: Cell, x: Inputs, weights: Weights) -> None:
     """Stop where x is no floating-point [B, T, I], or the weights do not fit it and `cell`."""
-    if not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
+    if isinstance(x, Rows):
+        _check_rows(x)
+    elif not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
         raise UsageError(f"x: expected a floating-point tensor [B, T, I], got {_described(x)}")
     w_x, w_h, b, b_h = weights
     if not isinstance(w_h, Tensor) or w_h.ndim != 2 or w_h.shape[0] != GATES[cell] * w_h.shape[1]:
@@ -25,11 +27,15 @@ def check_weights(cell: Cell, x: Tensor, weights: Weights) -> None:
         _expect("weights.b_h", b_h, "[H]", (hidden,), x)
 
 
-def checked_state(cell: Cell, x: Tensor, weights: Weights, state: State | None) -> State:
+def checked_state(cell: Cell, x: Inputs, weights: Weights, state: State | None) -> State:
     """Return the state, zeros where it is None; stop where it does not fit."""
     shape = (x.shape[0], weights.w_h.shape[1])
     if state is None:
-        return State(x.new_zeros(shape), x.new_zeros(shape) if cell == "lstm" else None)
+
+        def zeros() -> Tensor:
+            return weights.w_h.new_zeros(shape)
+
+        return State(zeros(), zeros() if cell == "lstm" else None)
     _expect("state.h", state.h, "[B, H]", shape, x)
     if cell == "lstm":
         _expect("state.c", state.c, "[B, H]", shape, x)
@@ -38,7 +44,7 @@ def checked_state(cell: Cell, x: Tensor, weights: Weights, state: State | None) 
     return state
 
 
-def checked_lengths(x: Tensor, lengths: Tensor | None) -> Tensor | None:
+def checked_lengths(x: Inputs, lengths: Tensor | None) -> Tensor | None:
     """Return lengths [B] on x's device, None where every row has T tokens; stop where they do not fit."""
     if lengths is None:
         return None
@@ -55,12 +61,29 @@ def checked_lengths(x: Tensor, lengths: Tensor | None) -> Tensor | None:
     return None if low == steps else lengths.to(x.device)
 
 
-def check_peephole(x: Tensor, weights: Weights, peephole: Tensor) -> None:
+def check_peephole(x: Inputs, weights: Weights, peephole: Tensor) -> None:
     """Stop where peephole is no [3, H]."""
     _expect("peephole", peephole, "[3, H]", (3, weights.w_h.shape[1]), x)
 
 
-def _expect(name: str, tensor: Tensor | None, axes: str, shape: tuple[int, ...], x: Tensor) -> None:
+def _check_rows(x: Rows) -> None:
+    """Stop where a table is no floating-point [U, I] or its index no int64 [B, T] beside it."""
+    table, index = x.table, x.index
+    if not isinstance(table, Tensor) or table.ndim != 2 or not table.is_floating_point():
+        raise UsageError(f"x.table: expected a floating-point tensor [U, I], got {_described(table)}")
+    if not isinstance(index, Tensor) or index.ndim != 2 or index.dtype != torch.int64 or index.device != table.device:
+        raise UsageError(f"x.index: expected int64 [B, T] on {table.device}, as x.table is, got {_described(index)}")
+    if torch.compiler.is_exporting() or index.numel() == 0:
+        return
+    low, high = (int(bound) for bound in index.aminmax())
+    if low < 0 or high >= len(table):
+        wrong = low if low < 0 else high
+        row, position = (index == wrong).nonzero()[0].tolist()
+        expected = f"0 to {len(table) - 1}" if len(table) else "none, the table is empty"
+        raise UsageError(f"x.index: expected {expected}; got {wrong} in row {row}, position {position}")
+
+
+def _expect(name: str, tensor: Tensor | None, axes: str, shape: tuple[int, ...], x: Inputs) -> None:
     """Stop unless the tensor has this shape and x's dtype and device."""
     if not isinstance(tensor, Tensor) or tensor.shape != shape or tensor.dtype != x.dtype or tensor.device != x.device:
         wanted = f"{_short(x.dtype)} {axes} = {list(shape)} on {x.device}, as x is"

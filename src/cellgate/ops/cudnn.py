@@ -9,12 +9,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cellgate.ops.lengths import kept, past_end, turned
 from cellgate.ops.torch_rnn import over_packed, over_padded, parameters
-from cellgate.ops.values import Cell, State, Weights
+from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def refuses(cell: Cell, x: Tensor, weights: Weights) -> str | None:  # noqa: ARG001
+def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse what is not on a GPU with cuDNN."""
     if x.device.type != "cuda":
         return f"it runs on a GPU, x is on {x.device}"
@@ -22,15 +22,16 @@ def refuses(cell: Cell, x: Tensor, weights: Weights) -> str | None:  # noqa: ARG
         return "this torch comes without cuDNN"
     if x.dtype not in DTYPES:
         return f"cuDNN knows no {str(x.dtype).removeprefix('torch.')}"
-    if x.numel() == 0:
+    if 0 in x.shape:
         return f"cuDNN needs a token, x is empty: {list(x.shape)}"
     return None
 
 
 def run(
-    cell: Cell, x: Tensor, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
+    cell: Cell, x: Inputs, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     """Run `cell` over x [B, T, I] -> y [B, T, H] and the last state."""
+    x = dense(x)
     flat = _in_one_piece(parameters(weights))
     if lengths is None:
         y, after = over_padded(cell, turned(x, None) if reverse else x, flat, state)

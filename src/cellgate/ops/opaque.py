@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cellgate.ops.choice import chosen
-from cellgate.ops.values import Cell, State, Weights
+from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 SCHEMAS: dict[Cell, str] = {
     "lstm": "lstm(Tensor x, Tensor w_x, Tensor w_h, Tensor b, Tensor h, Tensor c, Tensor lengths,"
@@ -26,9 +26,10 @@ LIBRARY = torch.library.Library("cellgate", "DEF")  # type: ignore[no-untyped-ca
 
 
 def run(
-    cell: Cell, x: Tensor, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
+    cell: Cell, x: Inputs, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     """Do what a backend's `run` does, through the operator."""
+    x = dense(x)
     if lengths is None:
         lengths = torch.full((x.shape[0],), x.shape[1], device=x.device)
     w_x, w_h, b, b_h = weights

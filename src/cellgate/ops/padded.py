@@ -10,27 +10,28 @@ from torch import Tensor
 
 from cellgate.ops.lengths import last, past_end, turned
 from cellgate.ops.torch_rnn import over_padded, parameters
-from cellgate.ops.values import Cell, State, Weights
+from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 # sigmoid is exactly 0 below -104 and 1 above 17 in float32, so the gate's other terms may reach 9,800.
 SHUT = 1e4
 
 
-def refuses(cell: Cell, x: Tensor, weights: Weights) -> str | None:  # noqa: ARG001
+def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse all but float32 on a CPU."""
     if x.device.type != "cpu":
         return f"it runs on a CPU, x is on {x.device}"
     if x.dtype != torch.float32:
         return f"it computes in float32, x is {str(x.dtype).removeprefix('torch.')}"
-    if x.numel() == 0:
+    if 0 in x.shape:
         return f"torch's recurrences need a token, x is empty: {list(x.shape)}"
     return None
 
 
 def run(
-    cell: Cell, x: Tensor, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
+    cell: Cell, x: Inputs, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     """Run `cell` over x [B, T, I] -> y [B, T, H] and the last state."""
+    x = dense(x)
     if lengths is None:
         y, after = over_padded(cell, turned(x, None) if reverse else x, parameters(weights), state)
         return (turned(y, None) if reverse else y), after

@@ -9,13 +9,13 @@ from cellgate.errors import UsageError
 from cellgate.ops import opaque, reference
 from cellgate.ops.checks import check_peephole, check_weights, checked_lengths, checked_state
 from cellgate.ops.choice import check_name, chosen
-from cellgate.ops.values import Cell, State, Weights
+from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
-Run = Callable[[Cell, Tensor, Weights, State, Tensor | None, bool], tuple[Tensor, State]]
+Run = Callable[[Cell, Inputs, Weights, State, Tensor | None, bool], tuple[Tensor, State]]
 
 
 def lstm(
-    x: Tensor,
+    x: Inputs,
     weights: Weights,
     state: State | None = None,
     lengths: Tensor | None = None,
@@ -42,12 +42,12 @@ def lstm(
     if peephole is not None:
         check_peephole(x, weights, peephole)
         _refuse_peephole(backend)
-        return reference.run_peephole(peephole, x, weights, state, lengths, reverse)
+        return reference.run_peephole(peephole, dense(x), weights, state, lengths, reverse)
     return _serving("lstm", x, weights, backend)("lstm", x, weights, state, lengths, reverse)
 
 
 def gru(
-    x: Tensor,
+    x: Inputs,
     weights: Weights,
     state: State | None = None,
     lengths: Tensor | None = None,
@@ -74,7 +74,7 @@ def gru(
 
 
 def rnn(
-    x: Tensor,
+    x: Inputs,
     weights: Weights,
     state: State | None = None,
     lengths: Tensor | None = None,
@@ -93,7 +93,7 @@ def rnn(
     return _serving("rnn", x, weights, backend)("rnn", x, weights, state, lengths, reverse)
 
 
-def _serving(cell: Cell, x: Tensor, weights: Weights, backend: str | None) -> Run:
+def _serving(cell: Cell, x: Inputs, weights: Weights, backend: str | None) -> Run:
     """Choose who computes. A graph being exported holds the cell whole, whatever the backend."""
     if torch.compiler.is_exporting():
         if backend is not None:

@@ -13,22 +13,22 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from cellgate.ops.lengths import kept, past_end
-from cellgate.ops.values import Cell, State, Weights
+from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 Step = Callable[[Tensor, Tensor, Any, Weights], State]
 """(x [B, I], h [B, H], c, weights) -> the state after this token; c [B, H] is None but for lstm."""
 
 
-def refuses(cell: Cell, x: Tensor, weights: Weights) -> str | None:  # noqa: ARG001
+def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse nothing."""
     return None
 
 
 def run(
-    cell: Cell, x: Tensor, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
+    cell: Cell, x: Inputs, weights: Weights, state: State, lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     """Run `cell` over x [B, T, I] -> y [B, T, H] and the last state."""
-    return _scan(STEPS[cell], x, weights, state, lengths, reverse)
+    return _scan(STEPS[cell], dense(x), weights, state, lengths, reverse)
 
 
 def run_peephole(

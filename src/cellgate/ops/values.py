@@ -1,12 +1,48 @@
 """What a recurrence takes and gives back: the cell's name, its weights, its state."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
-Cell = Literal["lstm", "gru", "rnn"]
+from cellgate.kernel.cells import GATES, Cell
 
-GATES: dict[Cell, int] = {"lstm": 4, "gru": 3, "rnn": 1}
+__all__ = ["GATES", "Cell", "Inputs", "Rows", "State", "Weights", "dense"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Inputs that repeat: position (b, t) of x [B, T, I] is table[index[b, t]]. Each is projected once."""
+
+    table: Tensor
+    """[U, I]"""
+    index: Tensor
+    """[B, T], int64, 0 to U-1 everywhere."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """B, T, I."""
+        return torch.Size((*self.index.shape, self.table.shape[1]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the inputs."""
+        return self.table.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are."""
+        return self.table.device
+
+
+Inputs = Tensor | Rows
+
+
+def dense(x: Inputs) -> Tensor:
+    """Write repeating inputs out: x [B, T, I]."""
+    return embedding(x.index, x.table) if isinstance(x, Rows) else x
 
 
 class Weights(NamedTuple):
