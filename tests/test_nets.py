@@ -20,9 +20,10 @@ from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
 from cellgate.nets import Bag, Encoder, Head, Net, Reader
 from cellgate.nets import encoder as encoder_module
 from cellgate.nets.calibration import best_share, best_temperature, log_softmax
-from cellgate.nets.dropout import blank, locked
+from cellgate.nets.dropout import blank, blank_places, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
-from cellgate.ops import Cell, Weights
+from cellgate.ops import Cell, Rows, Weights
+from cellgate.ops.values import dense
 from cellgate.text.tokens import Unit
 
 CLASSIFY = task.find("classify")
@@ -91,7 +92,7 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(0, 0.7)
-        bag_of(net).rows[0] = 0  # row 0 is no n-gram
+        bag_of(net).rows.weight[0] = 0  # row 0 is no n-gram
         net.share.fill_(0.3)
         net.temperature.fill_(1.7)
     return net.eval()
@@ -268,11 +269,11 @@ def test_what_stands_in_the_padding_changes_nothing(directions: int, unit: Unit)
 @torch.no_grad()
 def test_a_token_is_its_own_vector_plus_those_of_its_ngrams(unit: Unit) -> None:
     vectors = net_of(unit).encoder.vectors
-    own, shared = vectors.own.double(), vectors.shared.double()
+    own, shared = vectors.own.weight.double(), vectors.shared.weight.double()
     text = [*KNOWN[unit][:3], UNKNOWN[unit][0], KNOWN[unit][0]]
     found, _ = vectors(inputs_of(unit, [text]), vectors.initial_state(1))
     before = 1  # the hash of a text's beginning
-    for vector, token in zip(found[0].double(), text, strict=True):
+    for vector, token in zip(dense(found)[0].double(), text, strict=True):
         points = [WORD_START, *(ord(c) for c in token[:18]), WORD_END]
         if unit == "character":
             grams = [literal_gram([before, literal_token(points)], OF_TOKENS)]
@@ -293,7 +294,7 @@ def test_the_second_direction_reads_each_row_from_its_end(cell: Cell, layers: in
     encoder = net_of("word", cell, layers, directions=2).encoder
     inputs = inputs_of("word", [["the", "cat"], KNOWN["word"][2:7]])
     outputs, _ = encoder(inputs, {})
-    vectors, _ = encoder.vectors(inputs, {})
+    vectors = dense(encoder.vectors(inputs, {})[0])
     assert outputs.shape == (2, 5, encoder.width)
     run = encoder_module._CELLS[cell]
     for row, length in enumerate(inputs["lengths"].tolist()):
@@ -330,7 +331,7 @@ def literal_ngrams(unit: Unit, text: list[str], longest: int, characters: bool) 
 def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
     bag = bag_of(net_of(unit))
     assert (bag.longest, bag.characters) == ((2, True) if unit == "word" else (3, False))
-    index, idf, rows = bag.index.numpy(), bag.idf.numpy().astype(float), bag.rows.detach().numpy().astype(float)
+    index, idf, rows = bag.index.numpy(), bag.idf.numpy().astype(float), bag.rows.weight.detach().numpy().astype(float)
 
     @settings(max_examples=25, deadline=None, derandomize=True)
     @given(st.lists(texts_of(unit), min_size=1, max_size=3))
@@ -377,7 +378,7 @@ def test_the_most_frequent_ngrams_are_kept(settings_: dict[str, Any], kept: list
     wanted = {literal_ngrams("word", [token], 1, False)[0] % width for token in kept}
     assert set(torch.nonzero(bag.index).flatten().tolist()) == wanted
     assert len(wanted) == len(kept)
-    assert bag.rows.shape == (len(kept) + 1, len(LABELS))
+    assert bag.rows.weight.shape == (len(kept) + 1, len(LABELS))
     assert sorted(bag.index[bag.index > 0].tolist()) == list(range(1, len(kept) + 1))
     in_texts = Counter(token for text in texts for token in set(text))
     for token in kept:
@@ -432,8 +433,8 @@ def test_a_fresh_net_takes_sizes_and_weights_from_what_is_loaded(unit: Unit) -> 
     }
     inputs = inputs_of(unit, [KNOWN[unit][:6], UNKNOWN[unit]])
     assert fresh(inputs, {})[0].equal(trained(inputs, {})[0])
-    bag_of(trained).rows.fill_(0)
-    assert not bag_of(fresh).rows.eq(0).all()  # what was loaded was copied
+    bag_of(trained).rows.weight.fill_(0)
+    assert not bag_of(fresh).rows.weight.eq(0).all()  # what was loaded was copied
 
 
 # The head
@@ -501,7 +502,7 @@ def test_gradients_reach_every_parameter(cell: Cell, directions: int, unit: Unit
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert still == []
     assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
-    grad = bag_of(net).rows.grad
+    grad = bag_of(net).rows.weight.grad
     assert grad is not None
     assert not grad[0].any()  # no n-gram has no weight
 
@@ -541,25 +542,48 @@ def test_blanking_takes_whole_tokens() -> None:
     assert blank(x, 0.0) is x
 
 
+def test_a_words_columns_are_dropped_wherever_it_stands() -> None:
+    torch.manual_seed(0)
+    table = torch.ones(200, 50)
+    dropped = locked_types(table, 0.4)
+    assert sorted(set(dropped.flatten().tolist())) == pytest.approx([0, 1 / 0.6])
+    assert 0.37 < float((dropped == 0).float().mean()) < 0.43
+    assert locked_types(table, 0.0) is table
+
+
+def test_blanked_places_read_zeros_and_their_words_stay() -> None:
+    torch.manual_seed(0)
+    x = Rows(torch.ones(3, 4), torch.randint(3, (50, 60)))
+    y = blank_places(x, 0.25)
+    assert torch.equal(y.table[:3], x.table)
+    zero = dense(y) == 0
+    assert torch.equal(zero.any(2), zero.all(2))
+    assert 0.22 < float(zero.float().mean()) < 0.28
+    assert torch.equal(y.index[~zero.any(2)], x.index[~zero.any(2)])
+    assert blank_places(x, 0.0) is x
+
+
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("unit", CODECS)
 @torch.no_grad()
-def test_training_locks_the_inputs_of_every_layer(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
+def test_training_drops_inputs_of_every_layer(unit: Unit, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
     run = encoder_module._CELLS["lstm"]
 
-    def spy(x: Tensor, *rest: Any, **named: Any) -> Any:
+    def spy(x: Any, *rest: Any, **named: Any) -> Any:
         seen.append(x)
         return run(x, *rest, **named)
 
     monkeypatch.setitem(encoder_module._CELLS, "lstm", spy)
     torch.manual_seed(0)
     config = EncoderConfig(layers=2, directions=2, embedding=40, hidden=20, buckets=64, word_dropout=0.0)
-    encoder = Encoder(config, CODECS["word"].sizes).train(training)
-    encoder(inputs_of("word", [KNOWN["word"][:8], KNOWN["word"][2:10]]), {})
+    encoder = Encoder(config, CODECS[unit].sizes).train(training)
+    encoder(inputs_of(unit, [KNOWN[unit][:8], KNOWN[unit][2:10]]), encoder.initial_state(2))
     assert len(seen) == 4
     for x, share in ((seen[0], 0.5), (seen[2], 0.3)):
-        zero = x == 0
-        assert zero.equal(zero[:, :1].expand_as(zero))
+        zero = dense(x) == 0
+        # Words are dropped by column wherever they stand; all else by column through a whole text.
+        assert isinstance(x, Rows) or zero.equal(zero[:, :1].expand_as(zero))
         found = float(zero.float().mean())
         assert abs(found - share) < 0.2 if training else found == 0.0
     assert seen[0] is seen[1]  # both directions read the same words

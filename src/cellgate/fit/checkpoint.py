@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from cellgate.fit.rowwise import RowwiseAdamW
 
 _NET, _KEPT, _OPTIMIZER = "net.", "kept.", "optimizer."
 
@@ -40,12 +41,11 @@ class Progress:
         return replace(done, best_score=max(score, self.best_score), kept_epoch=self.epoch + 1, kept_weights=weights)
 
 
-def save_checkpoint(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, net: nn.Module, optimizer: RowwiseAdamW, progress: Progress) -> None:
     """Write all that training needs to go on; the file before it stands until this one is complete."""
     tensors = {_NET + name: value for name, value in net.state_dict().items()}
     tensors |= {_KEPT + name: value for name, value in progress.kept_weights.items()}
-    for number, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"{_OPTIMIZER}{number}.{name}": value for name, value in moments.items()}
+    tensors |= {_OPTIMIZER + name: value for name, value in optimizer.state().items()}
     facts = asdict(replace(progress, kept_weights={}))
     del facts["kept_weights"]
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
@@ -58,19 +58,15 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer
 
 
 def load_checkpoint(
-    path: Path, net: nn.Module, make_optimizer: Callable[[], torch.optim.Optimizer]
-) -> tuple[Progress, torch.optim.Optimizer]:
+    path: Path, net: nn.Module, make_optimizer: Callable[[], RowwiseAdamW]
+) -> tuple[Progress, RowwiseAdamW]:
     """Put the weights back into `net`, then make the optimiser over them and put its state back."""
     with safe_open(path, "pt") as file:
         facts = json.loads(file.metadata()["progress"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
     net.load_state_dict(_under(_NET, tensors))
     optimizer = make_optimizer()
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _under(_OPTIMIZER, tensors).items():
-        number, _, moment = name.partition(".")
-        state.setdefault(int(number), {})[moment] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load(_under(_OPTIMIZER, tensors))
     return Progress(**facts, kept_weights=_under(_KEPT, tensors)), optimizer
 
 

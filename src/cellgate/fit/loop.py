@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellgate.batch import Array, Ints, Ragged
 from cellgate.config import TrainConfig, usable_cores
@@ -16,10 +15,13 @@ from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
 from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellgate.fit.events import Done, Epoch, Event, Saved, Step
+from cellgate.fit.process import flushed_denormals, keep_freed_memory
+from cellgate.fit.rowwise import RowwiseAdamW
 from cellgate.metrics import TELLING_ROWS
 from cellgate.nets.net import Net, Tensors
 
 _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
+_BY_ROW = 2**23  # weights of a table; below, a dense step takes no longer (at twice as many, three times as long)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,10 @@ def fit(
     gone on from. Every step seeds its own randomness (torch's global generator), so nothing random is saved.
     """
     torch.set_num_threads(config.threads or usable_cores())
-    torch.set_flush_denormal(True)  # Adam's moments of rows seldom seen decay to denormals, 100 times slower
+    keep_freed_memory()
     course = _course(data, config)
     progress, optimizer = _begin(net, data, config, course, checkpoint)
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in optimizer.groups]
     saved_at = time.monotonic()
     reason = "all epochs done"
     # An epoch that was cut short by the last step, or stopped after it, is still to be evaluated.
@@ -66,7 +68,7 @@ def fit(
         while progress.place < len(order) and progress.step < course.steps:
             began = time.monotonic()
             rows = data.train[order[progress.place]]
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            for group, peak in zip(optimizer.groups, peaks, strict=True):
                 group["lr"] = peak * one_cycle(min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
             loss = _learn(net, optimizer, data.tensors(rows), config.clip)
@@ -81,6 +83,8 @@ def fit(
                 save_checkpoint(checkpoint, net, optimizer, progress)
                 saved_at = time.monotonic()
                 yield Saved(progress.step)
+        with flushed_denormals():
+            optimizer.catch_up()
         net.eval()
         metrics = evaluate()
         score = next(iter(metrics.values()))
@@ -104,9 +108,10 @@ def _tolerance(score: float, dev_rows: int) -> float:
     return 0.5 * math.sqrt(score * (1 - score) / dev_rows) if dev_rows >= TELLING_ROWS else 1.0
 
 
+@flushed_denormals()
 def _begin(
     net: Net, data: Data, config: TrainConfig, course: "_Course", checkpoint: Path
-) -> tuple[Progress, torch.optim.Optimizer]:
+) -> tuple[Progress, RowwiseAdamW]:
     """Start from the checkpoint, or from nothing."""
     if checkpoint.exists():
         return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
@@ -115,13 +120,13 @@ def _begin(
     return Progress(), _optimizer(net, config)
 
 
-def _learn(net: Net, optimizer: torch.optim.Optimizer, batch: tuple[Tensors, Tensors], clip: float) -> float:
+@flushed_denormals()
+def _learn(net: Net, optimizer: RowwiseAdamW, batch: tuple[Tensors, Tensors], clip: float) -> float:
     """One step on a batch of inputs and target; returns its loss."""
-    loss = net.loss(*batch)
-    optimizer.zero_grad(set_to_none=True)
+    with optimizer.reading():
+        loss = net.loss(*batch)
     torch.autograd.backward(loss)
-    for group in optimizer.param_groups:  # each half on its own: they share no weights
-        nn.utils.clip_grad_norm_(group["params"], clip)
+    optimizer.clip(clip)
     optimizer.step()
     return loss.item()
 
@@ -134,9 +139,9 @@ def one_cycle(done: float) -> float:
     return max(1e-4, (1 + math.cos(math.pi * (done - warm) / (1 - warm))) / 2)
 
 
-def _optimizer(net: Net, config: TrainConfig) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = net.parameter_groups(config)
-    return torch.optim.AdamW(groups, fused=True)
+def _optimizer(net: Net, config: TrainConfig) -> RowwiseAdamW:
+    large = [table for table in net.tables if table.weight.numel() >= _BY_ROW]
+    return RowwiseAdamW(net.parameter_groups(config), large)
 
 
 def _seed(seed: int, step: int) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cellgate.batch import Array, TextSizes
 from cellgate.config import BagConfig
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.nets.tables import Table, sum_rows
 
 _SHORTEST, _LONGEST = 2, 5  # characters of an n-gram inside a word
 _LONG_TEXT = 100  # tokens from which a text counts as long
@@ -42,7 +43,7 @@ class Bag(nn.Module):
         self._allocate(kept=0, buckets=1)
 
     def _allocate(self, kept: int, buckets: int) -> None:
-        self.rows = nn.Parameter(torch.zeros(kept + 1, len(self.bias)))
+        self.rows = Table(torch.zeros(kept + 1, len(self.bias)))
         self.register_buffer("idf", torch.zeros(kept + 1))
         self.register_buffer("index", torch.zeros(buckets, dtype=torch.int32))
 
@@ -91,26 +92,32 @@ class Bag(nn.Module):
         inside = torch.arange(tokens.shape[1])[None, :] < lengths[:, None]  # [B, T]
         hashes = token_hashes(spelling)[tokens]
         grams, exists = token_ngrams(hashes, state["bag.tail"], self.longest)
-        total, squares = self._sum(grams, exists & inside[:, :, None])  # [B, T, L], [B, T]
-        if self.characters:
-            for n in range(_SHORTEST, _LONGEST + 1):  # one length at a time: many labels make these tables large
-                of_type, type_squares = self._sum(*character_ngrams(spelling, n, n))  # [U, L], [U]
-                total = total + of_type[tokens] * inside[:, :, None]
-                squares = squares + type_squares[tokens] * inside
+        read = [self._numbers(grams, exists & inside[:, :, None]).flatten(1)]  # [B, T * longest]
+        if self.characters:  # one length at a time: in a graph, many labels make these tables large
+            read += [self._numbers(*character_ngrams(spelling, n, n)) for n in range(_SHORTEST, _LONGEST + 1)]  # [U, C]
+        (total, squares), *of_types = self._sums(read)
+        for of_type, type_squares in of_types:  # [U, L], [U]
+            total = total + sum_rows(of_type, [(tokens, inside.to(total.dtype))])[0]
+            squares = squares + (type_squares[tokens] * inside).sum(1)
         after = {
             "bag.tail": next_tail(hashes, state["bag.tail"], lengths),
-            "bag.sum": state["bag.sum"] + total.sum(1),
-            "bag.squares": state["bag.squares"] + squares.sum(1),
+            "bag.sum": state["bag.sum"] + total,
+            "bag.squares": state["bag.squares"] + squares,
         }
         logits = after["bag.sum"] / after["bag.squares"].clamp(min=1e-6).sqrt()[:, None] + self.bias
         return logits, after
 
-    def _sum(self, hashes: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted rows of the n-grams [..., K] summed over K: [..., L]; and the squares of their idf: [...]."""
-        rows = self.index[hashes % len(self.index)].to(torch.int64) * exists
-        idf = self.idf[rows]
-        weighted = nn.functional.embedding(rows, self.rows, padding_idx=0) * idf.unsqueeze(-1)
-        return weighted.sum(-2), (idf * idf).sum(-1)
+    def _numbers(self, hashes: Tensor, exists: Tensor) -> Tensor:
+        """Rows of n-grams, 0 for those that were not kept or do not exist."""
+        return self.index[hashes % len(self.index)].to(torch.int64) * exists
+
+    def _sums(self, read: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """For each [R, K] of row numbers: idf-weighted rows summed over K, [R, L], and the squares of idf, [R]."""
+        rows, places = self.rows(torch.cat([numbers.flatten() for numbers in read]))
+        split = places.split([numbers.numel() for numbers in read])
+        idf = [self.idf[numbers] for numbers in read]
+        parts = [(part.view_as(weights), weights) for part, weights in zip(split, idf, strict=True)]
+        return list(zip(sum_rows(rows, parts), [weights.square().sum(1) for weights in idf], strict=True))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
         """Take the sizes from what is loaded: they were learned from data, not set."""

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from cellgate.ops import Rows
+
 
 def locked(x: Tensor, share: float) -> Tensor:
     """Drop columns of x [B, T, D], the same ones at every step of a row (Gal & Ghahramani 2016)."""
@@ -17,3 +19,22 @@ def blank(x: Tensor, share: float) -> Tensor:
     if share == 0.0:
         return x
     return x * (torch.rand(x.shape[0], x.shape[1], 1) >= share)
+
+
+def locked_types(table: Tensor, share: float) -> Tensor:
+    """Drop columns of each word's vector, table [U, D], the same ones wherever it stands in the batch.
+
+    Gal & Ghahramani (2016) drop a word as a whole, everywhere; by column it still is one vector a word, which is
+    projected once.
+    """
+    if share == 0.0:
+        return table
+    return table * ((torch.rand(table.shape) >= share) / (1.0 - share))
+
+
+def blank_places(x: Rows, share: float) -> Rows:
+    """Blank whole tokens of x: they read a row of zeros that is put under the table."""
+    if share == 0.0:
+        return x
+    table = torch.cat([x.table, x.table.new_zeros(1, x.table.shape[1])])
+    return Rows(table, torch.where(torch.rand(x.index.shape) < share, len(x.table), x.index))

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from cellgate.batch import TextSizes
 from cellgate.config import EncoderConfig
-from cellgate.nets.dropout import blank, locked
+from cellgate.nets.dropout import blank, blank_places, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
-from cellgate.ops import State, Weights, gru, init_weights, lstm, rnn
+from cellgate.nets.tables import Table, sum_rows
+from cellgate.ops import Inputs, Rows, State, Weights, gru, init_weights, lstm, rnn
 
 _CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
 _SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
@@ -24,30 +25,44 @@ class TokenVectors(nn.Module):
 
     def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
         super().__init__()
+        self.config = config
         self.pairs = sizes.unit == "character"
         own = torch.randn(sizes.vocabulary, config.embedding) * 0.1
         own[:2] = 0  # the unknown token and the empty text begin as nothing
-        self.own = nn.Parameter(own)
-        self.shared = nn.Parameter(torch.randn(config.buckets, config.embedding) * 0.1)
+        self.own = Table(own)
+        self.shared = Table(torch.randn(config.buckets, config.embedding) * 0.1)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those of which a batch reads few rows; n-grams of the characters of its words are most of all n-grams."""
+        return [self.own, self.shared] if self.pairs else [self.own]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """The token before the first one, where pairs are read."""
         return {"vectors.tail": first_tail(rows, 2)} if self.pairs else {}
 
-    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Vectors [B, T, embedding] and the state after them."""
+    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Inputs, dict[str, Tensor]]:
+        """Vectors [B, T, embedding], of words as rows of a table, and the state after them."""
         tokens, spelling = inputs["tokens"], inputs["spelling"]
-        own = F.embedding(inputs["words"], self.own)  # [U, embedding]
+        rows, places = self.own(inputs["words"])
+        own = F.embedding(places, rows)  # [U, embedding]
         if self.pairs:
             hashes = token_hashes(spelling)[tokens]
             grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
-            shared = F.embedding(grams[:, :, 1] % len(self.shared), self.shared)
+            rows, places = self.shared(grams[:, :, 1] % len(self.shared))
             after = {"vectors.tail": next_tail(hashes, state["vectors.tail"], inputs["lengths"])}
-            return F.embedding(tokens, own) + shared, after
+            x = F.embedding(tokens, own) + F.embedding(places, rows)
+            if self.training:
+                x = locked(blank(x, self.config.word_dropout), self.config.embedding_dropout)
+            return x, after
         grams, exists = character_ngrams(spelling, _SHORTEST, _LONGEST)  # [U, K]
-        shared = F.embedding(grams % len(self.shared), self.shared) * exists.unsqueeze(-1)
-        mean = shared.sum(1) / exists.sum(1, keepdim=True).clamp(min=1)
-        return F.embedding(tokens, own + mean), {}
+        rows, places = self.shared(grams % len(self.shared))
+        (mean,) = sum_rows(rows, [(places, exists / exists.sum(1, keepdim=True).clamp(min=1))])
+        table = own + mean
+        if self.training:
+            table = locked_types(table, self.config.embedding_dropout)
+            return blank_places(Rows(table, tokens), self.config.word_dropout), {}
+        return Rows(table, tokens), {}
 
 
 class Encoder(nn.Module):
@@ -86,12 +101,8 @@ class Encoder(nn.Module):
         """Outputs [B, T, width], zero past each text's end, and the state after them."""
         config, lengths = self.config, inputs["lengths"]
         x, after = self.vectors(inputs, state)
-        if self.training:
-            x = locked(blank(x, config.word_dropout), config.embedding_dropout)
         run = _CELLS[config.cell]
         for layer in range(config.layers):
-            if self.training and layer:
-                x = locked(x, config.layer_dropout)
             outputs = []
             for direction in range(config.directions):
                 weights = Weights(**self._weights[layer * config.directions + direction])
@@ -102,5 +113,6 @@ class Encoder(nn.Module):
                     after |= {
                         f"layer{layer}.{name}": value for name, value in last._asdict().items() if value is not None
                     }
-            x = torch.cat(outputs, 2)
-        return x, after
+            y = torch.cat(outputs, 2)
+            x = locked(y, config.layer_dropout) if self.training and layer + 1 < config.layers else y
+        return y, after

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cellgate.batch import Array
 from cellgate.config import TrainConfig
+from cellgate.nets.tables import Table
 
 Tensors = Mapping[str, Tensor]
 
@@ -34,6 +35,11 @@ class Net(nn.Module, ABC):
     @abstractmethod
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""
+
+    @property
+    @abstractmethod
+    def tables(self) -> list[Table]:
+        """Those of which a batch reads few rows; their weights stand in `parameter_groups` like all others."""
 
     @abstractmethod
     def initial_state(self, rows: int) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from cellgate.nets.calibration import best_share, best_temperature
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.head import Head
 from cellgate.nets.net import Net, Tensors
+from cellgate.nets.tables import Table
 
 # Inputs of the graph and their axes; the state's arrays follow, axis 0 the batch.
 AXES = {
@@ -67,6 +68,11 @@ class Reader(Net):
             {"params": list(bag.parameters()), "lr": bag.learning_rate, "weight_decay": 0.0} for bag in self._bags
         ]
         return groups
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those of which a batch reads few rows."""
+        return [*self.encoder.vectors.tables, *(bag.rows for bag in self._bags)]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """What is remembered before a text begins: the whole state, pooling and n-grams included."""
