@@ -11,9 +11,9 @@ import pytest
 
 from cellgate import bench
 from cellgate.bench import child, invented, machine, quality, results, sets
-from cellgate.bench.limits import Sizes
 from cellgate.bench.linear import Features, yardstick
 from cellgate.bench.sets import Splits
+from cellgate.bench.sizes import Sizes
 from cellgate.errors import DataError, UsageError, WorkError
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -128,7 +128,10 @@ def test_a_wrong_name_stops_before_any_work() -> None:
         next(bench.run("limits", ["install", "streem"]))
     with pytest.raises(UsageError, match="did you mean 'trec'"):
         next(bench.run("quality", ["trecc"]))
+    with pytest.raises(UsageError, match="did you mean 'kernels'"):
+        next(bench.run("speed", ["kernel"]))
     assert bench.names("limits") == ["install", "startup", "stream", "large"]
+    assert bench.names("speed") == ["kernels", "train"]
     assert bench.names("quality") == sorted(SIZES)
 
 
@@ -179,6 +182,8 @@ def test_a_missing_extra_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'cellgate\[bench\]'"):
         machine.require_extra()
+    with pytest.raises(UsageError, match=r"psutil and sklearn and torch.*pip install 'cellgate\[train,bench\]'"):
+        machine.require_extra(("torch",))
 
 
 def test_a_child_is_timed_and_weighed_alone(tmp_path: Path) -> None:

@@ -2,36 +2,61 @@
 
 for record in run("quality", ["trec"], seeds=(0, 1)):       data sets lie under the folder CELLGATE_DATA
     results.append(record, Path("docs/results.jsonl"))      and draws docs/results.md anew
+for record in run("speed", ["kernels"], sizes=Sizes(threads=2)):
+    ...
 for record in run("limits", ["startup", "stream"]):
     ...
 
-Nothing here prints. What is measured runs as a user runs it: the command line, in a process of its own.
+Nothing here prints. What `quality` and `limits` measure runs as a user runs it: the command line, in a process of its
+own. `speed` runs here, so that contestants can take turns.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from cellgate.bench.limits import Sizes
+from cellgate.errors import UsageError, listed, nearest
 
-Bench = Literal["quality", "limits"]
+if TYPE_CHECKING:
+    from cellgate.bench.sizes import Sizes
+
+Bench = Literal["quality", "speed", "limits"]
+SPEED = ("kernels", "train")
 
 
 def names(bench: Bench) -> list[str]:
-    """Names of what can be measured: data sets of `quality`, or the `limits`."""
+    """Names of what can be measured: data sets of `quality`, or the measurements of `speed` or `limits`."""
     from cellgate.bench import limits, sets
 
-    return sets.names() if bench == "quality" else limits.names()
+    return {"quality": sets.names, "speed": lambda: list(SPEED), "limits": limits.names}[bench]()
 
 
 def run(
-    bench: Bench, chosen: Sequence[str] = (), seeds: Sequence[int] = (0,), sizes: "Sizes | None" = None
+    bench: Bench, chosen: Sequence[str] = (), seeds: Sequence[int] = (), sizes: "Sizes | None" = None
 ) -> Iterator[dict[str, Any]]:
     """Measure what was chosen (nothing: all), yielding each record as it is made; UsageError for a wrong name.
 
-    seeds: of the trainings of `quality`. sizes: of the `limits`.
+    seeds: of the trainings of `quality` and `train` (nothing: their own). sizes: of `speed` and `limits`.
     """
     from cellgate.bench import limits, quality
 
     chosen = chosen or names(bench)
-    return quality.quality(chosen, seeds) if bench == "quality" else limits.limits(chosen, sizes)
+    if bench == "speed":
+        return _speed(chosen, seeds, sizes)
+    return quality.quality(chosen, seeds or quality.SEEDS) if bench == "quality" else limits.limits(chosen, sizes)
+
+
+def _speed(chosen: Sequence[str], seeds: Sequence[int], sizes: "Sizes | None") -> Iterator[dict[str, Any]]:
+    from cellgate.bench.machine import require_extra
+    from cellgate.bench.sizes import Sizes
+
+    for name in chosen:
+        if name not in SPEED:
+            raise UsageError(f"no measurement {name!r}{nearest(name, SPEED) or f'; of speed: {listed(SPEED)}'}")
+    require_extra(("torch", "onnx"))
+    from cellgate.bench import kernels, train
+
+    for name in chosen:
+        if name == "kernels":
+            yield kernels.kernels(sizes or Sizes())
+        else:
+            yield train.train(sizes or Sizes(), seeds or train.SEEDS)

@@ -18,6 +18,7 @@ import cellgate
 from cellgate.bench.child import CELLGATE, Memory, ended_with_us, failed, folder_bytes, run, watched
 from cellgate.bench.invented import LABELS, check_room, write_large
 from cellgate.bench.machine import Record, require_extra, stamp
+from cellgate.bench.sizes import Sizes
 from cellgate.errors import UsageError, WorkError, listed, nearest
 
 _PACKAGE = Path(cellgate.__file__).parent
@@ -33,16 +34,6 @@ for _ in range(whole):
     sys.stdout.buffer.writelines(lines)
 sys.stdout.buffer.writelines(lines[:rest])
 """
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured; smaller sizes are for trying a benchmark out and stand in its record."""
-
-    repeats: int = 5  # of a start; the median counts
-    lines: int = 5_000_000  # sent through one process
-    gigabytes: float = 3.0  # of the large CSV file
-    max_steps: int = 200  # of the training on it
 
 
 def names() -> list[str]:

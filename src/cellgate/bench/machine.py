@@ -20,14 +20,17 @@ from cellgate.errors import UsageError
 Record = dict[str, Any]  # one measurement: a flat JSON object with `bench`, its figures, and the stamp
 
 _PACKAGE = Path(cellgate.__file__).parent
-_VERSIONS = ("cellgate", "numpy", "onnxruntime", "tokenizers", "torch", "scikit-learn")
+_VERSIONS = ("cellgate", "numpy", "onnxruntime", "tokenizers", "torch", "scikit-learn", "keras", "jax")
 
 
-def require_extra() -> None:
-    """Stop with UsageError where the extra `bench` is not installed."""
-    missing = [name for name in ("psutil", "sklearn") if find_spec(name) is None]
+def require_extra(train: Sequence[str] = ()) -> None:
+    """Stop with UsageError where the extra `bench`, or what is named of the extra `train`, is not installed."""
+    missing = [name for name in ("psutil", "sklearn", *train) if find_spec(name) is None]
     if missing:
-        raise UsageError(f"benchmarks need {' and '.join(missing)}, not installed here; pip install 'cellgate[bench]'")
+        extras = "train,bench" if train else "bench"
+        raise UsageError(
+            f"benchmarks need {' and '.join(missing)}, not installed here; pip install 'cellgate[{extras}]'"
+        )
 
 
 def stamp(command: Sequence[str]) -> Record:

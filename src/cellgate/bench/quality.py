@@ -15,8 +15,10 @@ from cellgate.bench.machine import Record, require_extra, stamp
 from cellgate.bench.sets import Splits
 from cellgate.errors import WorkError
 
+SEEDS = (0,)
 
-def quality(names: Sequence[str], seeds: Sequence[int] = (0,)) -> Iterator[Record]:
+
+def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Record]:
     """Yield one record a set and seed, as each is measured: accuracy and macro F1 on test, n, time, memory, size.
 
     `train_seconds` and `peak_mb` are of the whole `cellgate train` process, preparing and exporting included.

@@ -38,7 +38,7 @@ _VERBS = {
     "predict": "Answer texts, files or standard input, one line each.",
     "inspect": "Say what a model is: its data, settings, metrics and files.",
     "doctor": "Say what works on this machine, and why the rest does not.",
-    "bench": "Measure quality and speed; one JSON line a record.",
+    "bench": "Measure quality and speed, beside other libraries and the targets.",
 }
 for _place, (_verb, _about) in enumerate(_VERBS.items()):
     APP.command(f"cellgate.cli.{_verb}:APP", name=_verb, help=_about, sort_key=_place)

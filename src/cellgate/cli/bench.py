@@ -1,17 +1,25 @@
-"""cellgate bench NAME...: measure, one JSON line a record."""
+"""cellgate bench NAME...: measure, and show each record as it is made."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from cellgate.bench import names, results, run
-from cellgate.bench.limits import Sizes
+from cellgate.bench.figures import Table
+from cellgate.bench.sizes import Sizes
+from cellgate.bench.tables import grouped, tables
+from cellgate.cli.words import row
 from cellgate.errors import UsageError, listed, nearest
 
-_USAGE = "Usage: cellgate bench quality [SET...] | LIMIT... [OPTIONS]"
-APP = App(name="bench", usage=_USAGE, help_epilogue="Example: cellgate bench startup stream")
+_USAGE = "Usage: cellgate bench quality [SET...] | NAME... [OPTIONS]"
+_WIDTH = 120  # of tables where no terminal says how wide it is
+_INDENT = 44
+_SPEED, _LIMITS = names("speed"), names("limits")
+
+APP = App(name="bench", usage=_USAGE, help_epilogue="Example: cellgate bench kernels startup")
 
 
 @APP.default
@@ -20,29 +28,75 @@ def bench(
         str,
         Parameter(
             name="NAME",
-            help=f"quality and data sets ({listed(names('quality'))}; none: all), or limits "
-            f"({listed(names('limits'))}).",
+            help=f"quality and data sets ({listed(names('quality'))}; none: all), or any of "
+            f"{listed([*_SPEED, *_LIMITS])}.",
         ),
     ],
     seed: Annotated[
         tuple[int, ...],
         Parameter(
-            metavar="NUMBER", negative=(), show_default="0", help="Seed of a training of quality; may be repeated."
+            metavar="NUMBER",
+            negative=(),
+            show_default="0; for train 0, 1, 2",
+            help="Seed of a training of quality and train; may be repeated.",
         ),
-    ] = (0,),
-    sizes: Annotated[Sizes | None, Parameter(name="*")] = None,
+    ] = (),
+    sizes: Annotated[Sizes | None, Parameter(name="*", negative=())] = None,
     record: Annotated[
         Path | None, Parameter(metavar="FILE", help="Append to this JSON lines file, and draw the page beside it.")
     ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), help="Print one JSON line a record.", show_default=False)
+    ] = False,
 ) -> None:
-    """Measure what is named, each as a user meets it: the command line in a process of its own."""
-    known = ["quality", *names("limits")]
+    """Measure what is named: quality and limits as a user meets them, kernels and train beside other libraries."""
+    known = ["quality", *_SPEED, *_LIMITS]
     if not chosen:
         raise UsageError(f"nothing to measure; name one of {listed(known)}")
-    if chosen[0] not in known:
-        raise UsageError(f"no benchmark {chosen[0]!r}{nearest(chosen[0], known) or f'; known: {listed(known)}'}")
-    made = run("quality", chosen[1:], seed) if chosen[0] == "quality" else run("limits", chosen, sizes=sizes)
-    for each in made:
-        print(json.dumps(each, ensure_ascii=False), flush=True)
+    for name in chosen[:1] if chosen[0] == "quality" else chosen:
+        if name not in known:
+            raise UsageError(f"no benchmark {name!r}{nearest(name, known) or f'; known: {listed(known)}'}")
+    for each in _measured(chosen, seed, sizes):
+        if as_json:
+            print(json.dumps(each, ensure_ascii=False), flush=True)
+        else:
+            _show(each)
         if record is not None:
             results.append(each, record)
+
+
+def _measured(chosen: Sequence[str], seed: Sequence[int], sizes: Sizes | None) -> Iterator[dict[str, Any]]:
+    if chosen[0] == "quality":
+        yield from run("quality", chosen[1:], seed)
+        return
+    for name in chosen:
+        yield from run("speed" if name in _SPEED else "limits", [name], seed, sizes)
+
+
+def _show(record: dict[str, Any]) -> None:
+    """Print a record as the page of results has it: a single row as facts, more rows as a table."""
+    print(record["bench"])
+    for table in tables(grouped([record])):
+        if len(table.rows) == 1:
+            for name, value in zip(table.head, table.rows[0], strict=True):
+                print(row(name.replace("`", ""), value, indent=_INDENT))
+        elif table.rows:
+            _draw(table)
+    print(flush=True)
+
+
+def _draw(table: Table) -> None:
+    # Imported here: --help and --json do without.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    drawn = Drawn(box=box.SIMPLE_HEAD)
+    for name in table.head:
+        drawn.add_column(name)
+    for cells in table.rows:
+        drawn.add_row(*cells)
+    console.print(drawn)

@@ -1,0 +1,33 @@
+"""How much is measured: the one place of these defaults. Smaller sizes are for trying a benchmark out."""
+
+from dataclasses import dataclass, fields
+
+from cellgate.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the measurements; those that a benchmark uses stand in its record."""
+
+    threads: int | None = None
+    """Threads of kernels and train; none: all usable cores."""
+    rounds: int = 15
+    """Good rounds of kernels and train; medians over them count."""
+    steps: int = 800
+    """Steps of each training of train whose accuracy is told."""
+    packed_accuracy: bool = False
+    """Also train torch packed to the end in train: slow."""
+    repeats: int = 5
+    """Starts of startup; the median counts."""
+    lines: int = 5_000_000
+    """Lines of stream, sent through one process."""
+    gigabytes: float = 3.0
+    """Size of the CSV file of large [GB]."""
+    max_steps: int = 200
+    """Steps of the training of large."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not isinstance(value, bool) and value <= 0:
+                raise UsageError(f"{field.name.replace('_', '-')}: expected more than 0, got {value}")
