@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cellgate import codecs
 from cellgate.batch import Array, Ragged
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import Decision, LabelCodec, LabelSetCodec, TextCodec, learn_labels
 from cellgate.codecs.labels import UNSEEN
 from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
 from cellgate.config import TextConfig
@@ -44,8 +44,8 @@ CODECS = {unit: text_codec(unit) for unit in UNITS}
 
 class Example(NamedTuple):
     learn: Callable[[], Any]
-    seen: Sequence[str]
-    strange: Sequence[str]
+    seen: Sequence[Any]
+    strange: Sequence[Any]
 
 
 EXAMPLES: dict[str, list[Example]] = {
@@ -54,6 +54,9 @@ EXAMPLES: dict[str, list[Example]] = {
         for unit in UNITS
     ],
     "LabelCodec": [Example(lambda: LabelCodec.learn(["b", "a", "ü"] * 2), ["ü", "a", "b", "a"], ["", "never"])],
+    "LabelSetCodec": [
+        Example(lambda: LabelSetCodec.learn([("a", "b"), (), ("ü",), "a"] * 2), [("a", "ü"), (), "b"], [("never", "a")])
+    ],
 }
 CASES = [
     pytest.param(name, example, id=f"{name}-{n}")
@@ -87,7 +90,8 @@ def test_columns_have_a_row_for_each_value_and_collate_to_the_same_rows(name: st
     assert {len(column) for column in columns.values()} == {len(values)}
     assert all(column.values.dtype == np.int32 for column in columns.values())
     arrays = codec.collate(columns)
-    assert all(array.dtype == np.int64 for array in arrays.values())
+    wanted = np.float32 if name == "LabelSetCodec" else np.int64
+    assert all(array.dtype == wanted for array in arrays.values())
     assert len(arrays["tokens" if name == "TextCodec" else "label"]) == len(values)
     order = np.arange(len(values))[::-1]
     taken = {column: value.take(order) for column, value in columns.items()}
@@ -108,7 +112,9 @@ def test_a_saved_codec_encodes_as_before(name: str, example: Example, tmp_path: 
 
 
 def test_an_unknown_codec_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"codec\.json names the codec 'Pickle'; known: TextCodec, LabelCodec"):
+    with pytest.raises(
+        BundleError, match=r"codec\.json names the codec 'Pickle'; known: TextCodec, LabelCodec, LabelSetCodec"
+    ):
         codecs.load(tmp_path, {"codec": "Pickle"})
 
 
@@ -125,7 +131,7 @@ def test_decoding_what_was_encoded_gives_the_labels_back(names: list[str], top: 
     values = [random.choice(names) for _ in range(5)]
     numbers = codec.collate(codec.encode(values))["label"]
     scores = np.log(np.where(np.eye(len(codec))[numbers] == 1, 0.9, 0.1 / (len(codec) - 1))).astype(np.float32)
-    for value, answer in zip(values, codec.decode(scores, top), strict=True):
+    for value, answer in zip(values, codec.decode(scores, Decision(), top), strict=True):
         assert answer.value == value
         assert answer.confidence == pytest.approx(0.9)
         shown = [answer.value, *(name for name, _ in answer.alternatives)]
@@ -133,8 +139,8 @@ def test_decoding_what_was_encoded_gives_the_labels_back(names: list[str], top: 
 
 
 def test_alternatives_come_by_falling_probability() -> None:
-    codec = LabelCodec(("a", "b", "c"))
-    (answer,) = codec.decode(np.log(np.array([[0.2, 0.3, 0.5]], np.float32)))
+    codec = LabelCodec(("a", "b", "c"), (1, 1, 1))
+    (answer,) = codec.decode(np.log(np.array([[0.2, 0.3, 0.5]], np.float32)), Decision())
     assert answer.value == "c"
     assert [name for name, _ in answer.alternatives] == ["b", "a"]
     assert [chance for _, chance in answer.alternatives] == pytest.approx([0.3, 0.2])
@@ -488,3 +494,30 @@ def test_learning_twice_gives_the_same_bytes() -> None:
             check=True,
         )
         assert there.stdout.strip() == str(here)
+
+
+def test_one_row_with_several_labels_makes_all_rows_sets() -> None:
+    assert learn_labels(["a", "b", "a", "b"]) == LabelCodec(("a", "b"), (2, 2))
+    codec = learn_labels(["a", ("b", "a"), (), "b"])
+    assert codec == LabelSetCodec(("a", "b"), (2, 2))
+    target = codec.collate(codec.encode(["a", ("a", "b"), (), ("never", "b")]))
+    assert target["label"].tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]
+    assert codec.truth(target) == [("a",), ("a", "b"), (), ("b",)]
+
+
+def test_rows_are_grouped_by_their_rarest_label() -> None:
+    codec = LabelSetCodec(("often", "rare"), (9, 2))
+    assert codec.groups([("often",), ("often", "rare"), (), ("never",)]).tolist() == [0, 1, UNSEEN, UNSEEN]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([("a",), ("a",), ()], "3 rows hold only the label 'a'"),
+        ([(), ()], "2 rows hold no label at all"),
+        ([(f"a{n}", f"b{n}") for n in range(9)], "18 distinct labels in 9 rows"),
+    ],
+)
+def test_sets_of_labels_that_cannot_be_learned_are_refused(values: list[tuple[str, ...]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        LabelSetCodec.learn(values)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.preprocessing import MultiLabelBinarizer
 
-from cellgate.metrics import accuracy, calibration_error, log_loss, macro_f1
+from cellgate.metrics import accuracy, calibration_error, exact_match, log_loss, macro_f1, micro_f1
 
 ANSWERS = st.lists(st.tuples(st.sampled_from("abcdé"), st.sampled_from("abcdéz")), min_size=1, max_size=40)
 Metric = Callable[[Sequence[str], Sequence[str]], float]
@@ -23,6 +24,36 @@ def test_accuracy_and_macro_f1_are_scikit_learns(pairs: list[tuple[str, str]]) -
     truth, answers = zip(*pairs, strict=True)
     assert accuracy(truth, answers) == pytest.approx(accuracy_score(truth, answers), abs=1e-12)
     assert macro_f1(truth, answers) == pytest.approx(f1_score(truth, answers, average="macro"), abs=1e-12)
+
+
+SETS = st.lists(
+    st.tuples(*(st.lists(st.sampled_from("abcd"), unique=True).map(lambda x: tuple(sorted(x))) for _ in "ta")),
+    min_size=1,
+    max_size=30,
+)
+
+
+@often
+@given(SETS)
+def test_f1_of_several_labels_is_scikit_learns(pairs: list[tuple[tuple[str, ...], tuple[str, ...]]]) -> None:
+    truth, answers = zip(*pairs, strict=True)
+    names = sorted({label for value in (*truth, *answers) for label in value})
+    assume(len(names) > 1)  # scikit-learn takes one column for a label of two kinds
+    binary = MultiLabelBinarizer(classes=names)
+    wanted, found = binary.fit_transform(truth), binary.transform(answers)
+    assert micro_f1(truth, answers) == pytest.approx(f1_score(wanted, found, average="micro", zero_division=0))
+    assert macro_f1(truth, answers) == pytest.approx(f1_score(wanted, found, average="macro", zero_division=0))
+    assert exact_match(truth, answers) == pytest.approx(accuracy_score(wanted, found))
+
+
+def test_f1_without_any_label_is_zero() -> None:
+    assert micro_f1([(), ()], [(), ()]) == macro_f1([(), ()], [(), ()]) == 0
+
+
+def test_an_answer_not_given_is_wrong_and_no_label() -> None:
+    assert accuracy(["a", "b"], ["a", None]) == 0.5
+    assert macro_f1(["a", "b"], ["a", None]) == pytest.approx(0.5)
+    assert micro_f1(["a", "b"], ["a", None]) == pytest.approx(2 / 3)
 
 
 def test_macro_f1_counts_labels_that_were_only_said() -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from cellgate import task
 from cellgate.batch import TextSizes
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import LabelCodec, LabelSetCodec, TextCodec
 from cellgate.codecs.text import WORD_END, WORD_START
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
 from cellgate.nets import Bag, Encoder, Head, Net, Reader
 from cellgate.nets import encoder as encoder_module
-from cellgate.nets.calibration import best_share, best_temperature, log_softmax
+from cellgate.nets.calibration import best_scale, best_share, best_temperature, log_softmax
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.ops import Cell, Rows, Weights
@@ -53,7 +53,7 @@ def codec_of(unit: Unit) -> TextCodec:
 
 
 CODECS: dict[Unit, TextCodec] = {"word": codec_of("word"), "character": codec_of("character")}
-LABELS = LabelCodec(("a", "b", "c"))
+LABELS = LabelCodec(("a", "b", "c"), (4, 4, 4))
 
 
 def inputs_of(unit: Unit, texts: list[list[str]]) -> Inputs:
@@ -94,7 +94,7 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
             parameter.normal_(0, 0.7)
         bag_of(net).rows.weight[0] = 0  # row 0 is no n-gram
         net.share.fill_(0.3)
-        net.temperature.fill_(1.7)
+        net.output.slope.fill_(1 / 1.7)
     return net.eval()
 
 
@@ -636,20 +636,70 @@ def test_a_few_dev_rows_ask_neither_for_certainty_nor_for_none(truth: int) -> No
     assert 0.5 < best_temperature(scores, np.full(8, truth)) < 4
 
 
+def right(target: Any) -> Callable[[Any], float]:
+    """Accuracy of scores [N, L]."""
+    return lambda scores: float(np.mean(scores.argmax(1) == target))
+
+
 def test_the_share_is_even_where_labels_are_many() -> None:
     scores, target = random_scores(50, 21, 1.0, 0)
-    assert best_share(scores[:, ::-1], scores, target) == 0.5
+    assert best_share(right(target), scores[:, ::-1], scores) == 0.5
 
 
 def test_the_share_follows_the_better_half_as_far_as_dev_can_be_trusted() -> None:
     good, target = random_scores(2_000, 3, 1.0, 0)
     noise, _ = random_scores(2_000, 3, 1.0, 1)
-    linear, recurrent = best_share(noise, good, target), best_share(good, noise, target)
+    linear, recurrent = best_share(right(target), noise, good), best_share(right(target), good, noise)
     # 2,000 rows count as much as the prior: a share of 1 is drawn half of the way to 0.5.
     assert 0.6 < linear <= 0.75
     assert 0.25 <= recurrent < 0.4
-    few = best_share(noise[:20], good[:20], target[:20])
+    few = best_share(right(target[:20]), noise[:20], good[:20])
     assert abs(few - 0.5) < 0.01
+
+
+def test_platt_scaling_finds_the_slope_and_offset_that_were_hidden() -> None:
+    random = np.random.default_rng(0)
+    log_odds = random.normal(size=(20_000, 3)).astype(np.float32) * 2
+    slopes, offsets = np.array([0.5, 1.0, 2.0]), np.array([-1.0, 0.0, 0.5])
+    target = (random.random(log_odds.shape) < 1 / (1 + np.exp(-(slopes * log_odds + offsets)))).astype(np.float32)
+    found = best_scale(log_odds, target)
+    np.testing.assert_allclose(found[0], slopes, atol=0.06)
+    np.testing.assert_allclose(found[1], offsets, atol=0.06)
+
+
+def test_platt_scaling_leaves_a_label_without_dev_rows_near_what_it_was() -> None:
+    log_odds = np.full((30, 2), -9.0, np.float32)
+    log_odds[:15, 0] = 9
+    target = np.zeros((30, 2), np.float32)
+    target[:15, 0] = 1
+    slope, offset = best_scale(log_odds, target)
+    np.testing.assert_allclose(slope, 1, atol=0.1)
+    np.testing.assert_allclose(offset, 0, atol=0.1)
+
+
+def several_labels_net() -> Reader:
+    config = CLASSIFY.config.parse(
+        {"encoder": {"embedding": 6, "hidden": 5, "buckets": 64}, "bag": {"min_count": 1}}, "the test"
+    )
+    net = CLASSIFY.net(config, CODECS["word"], LabelSetCodec(("a", "b", "c"), (4, 4, 4)))
+    assert isinstance(net, Reader)
+    return net.eval()
+
+
+@torch.no_grad()
+def test_labels_of_a_text_that_may_have_several_do_not_compete() -> None:
+    net = several_labels_net()
+    inputs = inputs_of("word", [["the", "cat"], ["ada", "met", "bob"]])
+    target = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    halves, _ = net.halves(inputs, net.initial_state(2))
+    mixed = (halves["recurrent"] + halves["linear"]) / 2
+    torch.testing.assert_close(net(inputs, {})[0], torch.nn.functional.logsigmoid(mixed))
+    smooth = target * 0.95 + (1 - target) * 0.1 / 6
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    wanted = 3 * bce(halves["recurrent"], smooth) + 3 * bce(halves["linear"], target)
+    torch.testing.assert_close(net.loss(inputs, {"label": target}), wanted)
+    told = net.calibrate(iter([(inputs, {"label": target})]))
+    assert set(told) == {"recurrent_alone", "linear_alone", "linear_share", "mean_slope", "mean_offset"}
 
 
 @torch.no_grad()
@@ -664,15 +714,15 @@ def test_calibrating_sets_share_and_temperature_and_leaves_unseen_labels_out() -
             yield inputs_of("word", texts[start : start + 6]), {"label": target[start : start + 6]}
 
     told = net.calibrate(batches(labels))
-    assert set(told) == {"recurrent_accuracy", "linear_accuracy", "linear_share", "temperature"}
+    assert set(told) == {"recurrent_alone", "linear_alone", "linear_share", "temperature"}
     assert told["linear_share"] == float(net.share)
-    assert told["temperature"] == float(net.temperature)
+    assert told["temperature"] == pytest.approx(1 / float(net.output.slope))
     halves, _ = net.halves(inputs_of("word", texts), net.initial_state(12))
     for name, logits in halves.items():
-        assert told[f"{name}_accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+        assert told[f"{name}_alone"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
     some = labels.clone()
     some[::3] = -1
     seen = some >= 0
     told = net.calibrate(batches(some))
     hits = halves["linear"][seen].argmax(1) == labels[seen]
-    assert told["linear_accuracy"] == pytest.approx(float(hits.float().mean()))
+    assert told["linear_alone"] == pytest.approx(float(hits.float().mean()))

@@ -37,7 +37,7 @@ def learned(request: pytest.FixtureRequest, name: str, tmp_path_factory: pytest.
 
 
 def test_memorises_its_toy(learned: Bundle) -> None:
-    metric = learned.task.metrics[0].__name__
+    metric = learned.target.metrics[0].__name__
     assert learned.evaluate(list(learned.task.toy))[metric] == 1.0
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +21,10 @@ import onnxruntime as ort
 
 from cellgate import codecs
 from cellgate.batch import Array, Floats, Ragged, chunked
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import Decision, TargetCodec, TextCodec
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
-from cellgate.metrics import calibration_error
+from cellgate.metrics import Answer, Labels, calibration_error, labels_of
 from cellgate.task import Alternative, Prediction, Row, Task, find
 
 FORMAT = 1
@@ -43,7 +43,8 @@ class Bundle:
     manifest: Mapping[str, Any]
     task: Task
     source: TextCodec
-    target: LabelCodec
+    target: TargetCodec
+    decision: Decision
     precision: Precision
     session: ort.InferenceSession
 
@@ -59,11 +60,17 @@ class Bundle:
         text = attrgetter(self.task.given[0])
         for chunk in chunked(records, size=lambda r: len(text(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
             columns = self.source.encode([text(record) for record in chunk])
-            answers = self.target.decode(self.score_rows(columns))
+            answers = self.target.decode(self.score_rows(columns), self.decision)
             for record, answer, cut in zip(chunk, answers, columns["cut"].values.tolist(), strict=True):
                 filled = record.model_copy(update={self.task.wanted: answer.value})
                 others = tuple(Alternative(value, chance) for value, chance in answer.alternatives)
                 yield Prediction(filled, answer.value, answer.confidence, others, bool(cut))
+
+    def abstaining_below(self, confidence: float) -> "Bundle":
+        """The same Bundle, but an answer less sure than this (0 to 1) is None: "I don't know"."""
+        if not 0 <= confidence <= 1:
+            raise UsageError(f"abstaining below {confidence}: give a probability, 0 to 1")
+        return replace(self, decision=replace(self.decision, abstain_below=confidence))
 
     def scores(self, values: Sequence[str]) -> Floats:
         """Log-probabilities [N, L] of N given values."""
@@ -93,11 +100,13 @@ class Bundle:
         """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
 
         Rows whose label was never seen in training count as wrong; `unseen` counts them by label, `cut` the texts
-        of which only the beginning was read.
+        of which only the beginning was read. An answer that is not given counts as wrong too; of a Bundle that
+        abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
         """
-        truth: list[str] = []
-        answers: list[str] = []
+        truth: list[Labels] = []
+        answers: list[Answer] = []
         confidence: list[float] = []
+        known = set(self.target.labels)
         unseen: dict[str, int] = {}
         cut = 0
 
@@ -105,8 +114,9 @@ class Bundle:
             for record in map(self.task.read_answered, rows):
                 value = getattr(record, self.task.wanted)
                 truth.append(value)
-                if value not in self.target.labels:
-                    unseen[value] = unseen.get(value, 0) + 1
+                for label in labels_of(value):
+                    if label not in known:
+                        unseen[label] = unseen.get(label, 0) + 1
                 yield record
 
         for prediction in self.predict_each(given()):
@@ -115,22 +125,24 @@ class Bundle:
             cut += prediction.cut
         if not truth:
             raise DataError("no rows to evaluate; give a file with at least one row")
-        if sum(unseen.values()) == len(truth):
+        if unseen and not any(label in known for value in truth for label in labels_of(value)):
             raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
-        return summary(self.task, truth, answers, np.array(confidence, np.float32)) | {
-            "cut": cut,
-            "unseen": unseen,
-        }
+        return summary(self.target, truth, answers, np.array(confidence, np.float32)) | {"cut": cut, "unseen": unseen}
 
 
-def summary(task: Task, truth: Sequence[str], answers: Sequence[str], confidence: Floats) -> dict[str, Any]:
-    """The task's metrics, the calibration error and n."""
-    right = [t == a for t, a in zip(truth, answers, strict=True)]
-    return {
-        **{metric.__name__: metric(truth, answers) for metric in task.metrics},
-        "calibration_error": calibration_error(confidence, right),
-        "n": len(truth),
-    }
+def summary(
+    target: TargetCodec, truth: Sequence[Labels], answers: Sequence[Answer], confidence: Floats
+) -> dict[str, Any]:
+    """The metrics of such answers, the calibration error of those given, and n; `answered` where some are not."""
+    given = [place for place, answer in enumerate(answers) if answer is not None]
+    right = [truth[place] == answers[place] for place in given]
+    result: dict[str, Any] = {metric.__name__: metric(truth, answers) for metric in target.metrics}
+    result["calibration_error"] = calibration_error(confidence[given], right) if given else 0.0
+    result["n"] = len(truth)
+    if len(given) < len(truth):
+        result["answered"] = len(given) / len(truth)
+        result["precision"] = sum(right) / len(given) if given else 0.0
+    return result
 
 
 def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
@@ -147,9 +159,16 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
             raise BundleError(f"{path} is damaged (its checksum differs); copy the Bundle again or train it again")
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or not isinstance(target, LabelCodec):
+    if not isinstance(source, TextCodec) or isinstance(target, TextCodec):
         raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
-    return Bundle(folder, manifest, find(manifest["task"]), source, target, precision, _session(folder, precision))
+    task, session = find(manifest["task"]), _session(folder, precision)
+    return Bundle(folder, manifest, task, source, target, _decision(manifest), precision, session)
+
+
+def _decision(manifest: Mapping[str, Any]) -> Decision:
+    """What was chosen on dev; a Bundle of before there was a choice always gives its best label."""
+    chosen = manifest.get("decision", {})
+    return Decision(chosen.get("abstain_below", 0.0), tuple(chosen.get("thresholds", ())))
 
 
 def _session(folder: Path, precision: Precision) -> ort.InferenceSession:

@@ -137,6 +137,15 @@ class BagConfig(Options):
     """Adam's step for this half."""
 
 
+class AnswerConfig(Options):
+    """When an answer is given, and when "I don't know"."""
+
+    abstain_below: Fraction = 0.0
+    """Answer only where at least this sure (a probability)."""
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Choose that threshold on dev: this share of the answers given shall be right."""
+
+
 class TrainConfig(Options):
     """The course of training."""
 
@@ -170,3 +179,4 @@ class TaskConfig(Options):
     """What every task's settings hold; a task adds its own groups."""
 
     train: TrainConfig = TrainConfig()
+    answer: AnswerConfig = AnswerConfig()

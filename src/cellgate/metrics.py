@@ -1,4 +1,7 @@
-"""Metrics of answers against the truth, in numpy. Each takes equal-long sequences and returns 0 to 1."""
+"""Metrics of answers against the truth, in numpy. Each takes equal-long sequences and returns 0 to 1.
+
+An answer is a label, the labels of a text that may have several, or None: "I don't know".
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,23 +10,56 @@ import numpy as np
 
 from cellgate.batch import Floats, Ints
 
+Labels = str | tuple[str, ...]
+Answer = Labels | None
+
 TELLING_ROWS = 200  # dev rows from which a metric can tell epochs apart; with fewer the last epoch is kept
 
 
-def accuracy(truth: Sequence[str], answers: Sequence[str]) -> float:
+def labels_of(answer: Answer) -> tuple[str, ...]:
+    """Labels of an answer: one, several or none."""
+    if answer is None:
+        return ()
+    return (answer,) if isinstance(answer, str) else answer
+
+
+def accuracy(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
     """Share of answers that are right."""
     return sum(t == a for t, a in zip(truth, answers, strict=True)) / len(truth)
 
 
-def macro_f1(truth: Sequence[str], answers: Sequence[str]) -> float:
+def exact_match(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+    """Share of texts that got all their labels and no other."""
+    return sum(set(labels_of(t)) == set(labels_of(a)) for t, a in zip(truth, answers, strict=True)) / len(truth)
+
+
+def macro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
     """F1 of each label, averaged: a rare label counts as much as a common one.
 
-    Over every label that stands in the truth or in the answers, as scikit-learn has it.
+    Over every label that stands in the truth or in the answers, as scikit-learn has it; 0 where there is none.
     """
-    right = Counter(t for t, a in zip(truth, answers, strict=True) if t == a)
-    said, true = Counter(answers), Counter(truth)
+    right, said, true = _counts(truth, answers)
     labels = sorted(said.keys() | true.keys())
-    return float(np.mean([2 * right[label] / (said[label] + true[label]) for label in labels]))
+    return float(np.mean([2 * right[label] / (said[label] + true[label]) for label in labels])) if labels else 0.0
+
+
+def micro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+    """F1 over all labels given: a common label counts for more than a rare one."""
+    right, said, true = _counts(truth, answers)
+    return 2 * right.total() / max(1, said.total() + true.total())
+
+
+def _counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """How often each label was given rightly, given at all, and true."""
+    right: Counter[str] = Counter()
+    said: Counter[str] = Counter()
+    true: Counter[str] = Counter()
+    for t, a in zip(truth, answers, strict=True):
+        wanted, given = labels_of(t), labels_of(a)
+        true.update(wanted)
+        said.update(given)
+        right.update(set(wanted) & set(given))
+    return right, said, true
 
 
 def log_loss(log_probabilities: Floats, target: Ints) -> float:

@@ -2,16 +2,17 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import TargetCodec, TextCodec
 from cellgate.config import TaskConfig
 from cellgate.errors import DataError, UsageError, listed, nearest
+from cellgate.metrics import Answer, Labels
 
 if TYPE_CHECKING:
     from cellgate.nets import Net
@@ -31,7 +32,7 @@ class Task:
 
     `source` and `target` take the settings and return a function that learns a codec from a column's values.
     `net` takes the settings and both codecs and returns a torch module with the contract of `nets.Net`.
-    The first of `metrics`, each `(truth, answers) -> float`, chooses the checkpoint.
+    The first of the target codec's metrics, each `(truth, answers) -> float`, chooses the checkpoint.
     """
 
     about: str
@@ -40,9 +41,8 @@ class Task:
     wanted: str
     config: type[TaskConfig]
     source: Callable[[Any], Callable[[Iterable[str]], TextCodec]]
-    target: Callable[[Any], Callable[[Iterable[str]], LabelCodec]]
-    net: "Callable[[Any, TextCodec, LabelCodec], Net]"
-    metrics: tuple[Callable[[Sequence[str], Sequence[str]], float], ...]
+    target: Callable[[Any], Callable[[Iterable[Labels]], TargetCodec]]
+    net: "Callable[[Any, TextCodec, TargetCodec], Net]"
     toy: tuple[Row, ...]
 
     def __post_init__(self) -> None:
@@ -63,12 +63,16 @@ class Task:
             raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {known}") from None
 
     def read_answered(self, row: "Row | Mapping[str, Any]") -> Row:
-        """As `read`, of a row whose wanted field is known; white space around it is dropped."""
+        """As `read`, of a row whose wanted field is known; white space around it is dropped, several are sorted."""
         record = self.read(row)
         answer = getattr(record, self.wanted)
-        if answer is None or not answer.strip():
+        if answer is None or (isinstance(answer, str) and not answer.strip()):
             raise DataError(f"row {row!r:.200} has no {self.wanted}; every row to train or test on needs one")
-        return record if answer == answer.strip() else record.model_copy(update={self.wanted: answer.strip()})
+        if isinstance(answer, str):
+            plain: Labels = answer.strip()
+        else:
+            plain = tuple(sorted({label.strip() for label in answer} - {""}))
+        return record if answer == plain else record.model_copy(update={self.wanted: plain})
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -86,10 +90,14 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A record with its blank filled in, how sure that is (calibrated, 0 to 1), and what else it could be."""
+    """A record with its blank filled in, how sure that is (calibrated, 0 to 1), and what else it could be.
+
+    `value` is None where the Bundle does not know. Of a text that may have several labels, `value` holds them, and
+    `alternatives` the most probable ones of all, each with its own probability.
+    """
 
     record: Row
-    value: str
+    value: Answer
     confidence: float
     alternatives: tuple[Alternative, ...]
     cut: bool  # whether the text was too long, and only its beginning was read

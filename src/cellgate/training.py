@@ -90,19 +90,24 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     source, target = prepared.source, prepared.target
     lengths = prepared.rows.columns["tokens"].lengths
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate)
-    dev = Dev(task, data, prepared.dev, target.labels)
+    dev = Dev(data, prepared.dev, target)
     yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
     yield Work("calibrating", 0, None)
-    told = net.calibrate(dev.batches())
+    before = dev.metrics(net)["calibration_error"]
+    told = {**net.calibrate(dev.batches()), "calibration_error_before": before}
     yield Note(halves_in_words(told))
+    decision, words = dev.decide(net, config.answer)
+    if words:
+        yield Note(words)
     yield Work("exporting", 0, None)
-    parity = _write(plan, prepared, net, dev, told, work / "bundle")
+    chosen = {"calibration": told, "decision": asdict(decision)}
+    parity = _write(plan, prepared, net, dev, chosen, work / "bundle")
     replace_bundle(work / "bundle", plan.folder)
     yield Done("the Bundle is written", parity["float"])
 
 
 def _write(
-    plan: Plan, prepared: Prepared, net: "Net", dev: "Dev", told: Mapping[str, float], staged: Path
+    plan: Plan, prepared: Prepared, net: "Net", dev: "Dev", chosen: Mapping[str, Any], staged: Path
 ) -> dict[str, Any]:
     """Write a whole Bundle into `staged`; returns how its graphs compare with torch."""
     from cellgate.export import export
@@ -117,7 +122,7 @@ def _write(
         "task": plan.task,
         "config": plan.config.model_dump(mode="json"),
         "graph": graph,
-        "calibration": told,
+        **chosen,
         "data": {**plan.origin, **asdict(prepared.facts)},
         "versions": {name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
     }

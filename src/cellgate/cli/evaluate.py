@@ -53,7 +53,7 @@ def evaluate(
         print(json.dumps(facts, ensure_ascii=False))
         return
     print(f"On {result['n']:,} rows ({clock(seconds)}):")
-    print("\n".join(metric_rows(task, result)))
+    print("\n".join(metric_rows(bundle.target, result)))
 
 
 def _warn_unseen(bundle: Bundle, unseen: dict[str, int], rows: int) -> None:

@@ -91,7 +91,7 @@ def _settings(bundle: Bundle) -> Iterator[str]:
 def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:
     rows = bundle.manifest["data"]["dev_rows"]
     yield f"On its {rows:,} dev rows, which {dev_role(rows)}"
-    yield from metric_rows(bundle.task, bundle.manifest["metrics"]["dev"])
+    yield from metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])
     for name, value in bundle.manifest["calibration"].items():
         yield row(name.replace("_", " "), f"{value:.4f}")
     for name, value in parity.items():

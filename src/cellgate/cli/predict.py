@@ -20,6 +20,7 @@ from cellgate.codecs.labels import MOST
 from cellgate.data.files import format_of, is_clean
 from cellgate.data.readers import Problems, open_lines
 from cellgate.errors import DataError, UsageError
+from cellgate.metrics import Answer, labels_of
 from cellgate.task import Prediction, Row, Task
 
 _USAGE = "Usage: cellgate predict FOLDER [TEXT... | FILE... | -] [OPTIONS]"
@@ -173,9 +174,16 @@ def _liner(form: Format, task: Task, top: int | None) -> Callable[[Prediction], 
 
 
 def _text_line(prediction: Prediction, top: int) -> str:
-    answers = [(prediction.value, prediction.confidence)]
+    answers = [(_words(prediction.value), prediction.confidence)]
     answers += [(other.value, other.confidence) for other in prediction.alternatives[: top - 1]]
     return "\t".join(f"{' '.join(value.split())}\t{chance:.4f}" for value, chance in answers) + "\n"
+
+
+def _words(value: Answer) -> str:
+    """An answer on one line; brackets mark what is no label."""
+    if value is None:
+        return "(unknown)"
+    return ", ".join(labels_of(value)) or "(none)"
 
 
 def _json_line(prediction: Prediction, task: Task, top: int) -> str:
@@ -196,7 +204,7 @@ def _header(task: Task, top: int) -> list[str]:
 
 def _cells(prediction: Prediction, task: Task, top: int) -> list[str]:
     cells: list[str] = [getattr(prediction.record, name) for name in task.given]
-    cells += [prediction.value, f"{prediction.confidence:.6f}"]
+    cells += [";".join(labels_of(prediction.value)), f"{prediction.confidence:.6f}"]
     for other in prediction.alternatives[: top - 1]:
         cells += [other.value, f"{other.confidence:.6f}"]
     return cells + [""] * (len(_header(task, top)) - len(cells))

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 10.0
 _SMOOTHING = 0.9  # of rate and loss, a step
 
+_METRICS = 2  # shown of an epoch, the one that chooses first
+
 
 class Drawing(Protocol):
     """Shows events as they come."""
@@ -27,10 +29,10 @@ class Drawing(Protocol):
 
 
 @contextmanager
-def drawing(metrics: Sequence[str]) -> Iterator[Drawing]:
-    """The way of drawing that suits stderr; `metrics` are those of an epoch that are shown."""
+def drawing() -> Iterator[Drawing]:
+    """The way of drawing that suits stderr."""
     if not sys.stderr.isatty():
-        yield _Lines(metrics)
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -38,7 +40,7 @@ def drawing(metrics: Sequence[str]) -> Iterator[Drawing]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[facts]}"))
     console = Console(stderr=True, highlight=False)
     with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
-        yield _Bar(metrics, progress, progress.add_task("reading", total=None, facts=""))
+        yield _Bar(progress, progress.add_task("reading", total=None, facts=""))
 
 
 @dataclass
@@ -65,8 +67,8 @@ class _Pace:
         return f"{words}  {clock((time.monotonic() - self.began) / done * (step.steps - step.step))} left"
 
 
-def _epoch(event: Epoch, names: Sequence[str]) -> str:
-    metrics = "  ".join(f"{metric_name(name)} {event.metrics[name]:.4f}" for name in names)
+def _epoch(event: Epoch) -> str:
+    metrics = "  ".join(f"{metric_name(name)} {event.metrics[name]:.4f}" for name in list(event.metrics)[:_METRICS])
     kept = "  kept" if event.kept else ""
     loss = f"loss {event.loss:.3f}"
     return f"epoch {event.epoch}/{event.epochs}  {clock(event.seconds)}  {loss}  dev {metrics}{kept}"
@@ -82,7 +84,6 @@ def _work(event: Work) -> str:
 class _Lines:
     """Plain lines: every note and epoch, and between them one at most every few seconds."""
 
-    metrics: Sequence[str]
     pace: _Pace = field(default_factory=_Pace)
     said: float = field(default_factory=time.monotonic)
 
@@ -91,7 +92,7 @@ class _Lines:
             case Note():
                 self._say(event.text)
             case Epoch():
-                self._say(_epoch(event, self.metrics))
+                self._say(_epoch(event))
             case Work():
                 self._say_at_times(_work(event))
             case Step():
@@ -114,7 +115,6 @@ class _Lines:
 class _Bar:
     """A bar of the work in hand, with notes and epochs as lines above it."""
 
-    metrics: Sequence[str]
     progress: "Progress"
     task: "TaskID"
     pace: _Pace = field(default_factory=_Pace)
@@ -124,7 +124,7 @@ class _Bar:
             case Note():
                 self.progress.console.print(event.text, markup=False)
             case Epoch():
-                self.progress.console.print(_epoch(event, self.metrics), markup=False)
+                self.progress.console.print(_epoch(event), markup=False)
             case Work():
                 self._update(event.name, event.done, event.total, "")
             case Step():

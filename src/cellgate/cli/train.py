@@ -126,9 +126,8 @@ def _folder(out: str | None) -> Path:
 def _train(plan: Plan, *, resume: bool) -> int:
     """Train, draw what happens, and say what was made."""
     began = time.monotonic()
-    metrics = [metric.__name__ for metric in find(plan.task).metrics]
     log = EventLog(work_folder(plan.folder) / "events.jsonl")
-    with stoppable() as stop, drawing(metrics) as shown:
+    with stoppable() as stop, drawing() as shown:
         course = Course(stop)
         for event in course.follow(train_events(plan, resume=resume)):
             log.add(event)
@@ -181,7 +180,7 @@ def _report(plan: Plan, seconds: float) -> None:
     how = "of the dev file" if data["dev_given"] else "held out from your files"
     print(f"\n{plan.folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
     print(f"On the {data['dev_rows']:,} rows {how}:")
-    print("\n".join(metric_rows(bundle.task, bundle.manifest["metrics"]["dev"])))
+    print("\n".join(metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
     print(f"\nThose rows {dev_role(data['dev_rows'])}; a file it has never met is the fairer judge:")

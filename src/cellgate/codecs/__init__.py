@@ -7,14 +7,30 @@ A codec has `learn` (class method), `encode`, `collate`, `decode` or `offsets` w
 from pathlib import Path
 from typing import Any
 
-from cellgate.codecs.labels import LabelCodec
+from cellgate.codecs.decision import Decision
+from cellgate.codecs.labels import LabelCodec, LabelSetCodec, learn_labels
 from cellgate.codecs.text import TextCodec
 from cellgate.errors import BundleError
 
-__all__ = ["Codec", "LabelCodec", "TextCodec", "load", "save"]
+__all__ = [
+    "Codec",
+    "Decision",
+    "LabelCodec",
+    "LabelSetCodec",
+    "TargetCodec",
+    "TextCodec",
+    "learn_labels",
+    "load",
+    "save",
+]
 
-Codec = TextCodec | LabelCodec
-_KNOWN: dict[str, type[TextCodec] | type[LabelCodec]] = {"TextCodec": TextCodec, "LabelCodec": LabelCodec}
+TargetCodec = LabelCodec | LabelSetCodec
+Codec = TextCodec | TargetCodec
+_KNOWN: dict[str, type[TextCodec] | type[LabelCodec] | type[LabelSetCodec]] = {
+    "TextCodec": TextCodec,
+    "LabelCodec": LabelCodec,
+    "LabelSetCodec": LabelSetCodec,
+}
 
 
 def save(codec: Codec, folder: Path) -> dict[str, Any]:

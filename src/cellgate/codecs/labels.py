@@ -1,15 +1,20 @@
-"""One label a row: names to numbers, scores to ranked names."""
+"""Labels to numbers, and scores to answers: one label a row, or several.
+
+Both codecs have the same doors: `learn_labels` chooses by the rows.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from cellgate.batch import Floats, Ints, Ragged
+from cellgate.batch import Array, Floats, Ints, Ragged
+from cellgate.codecs.decision import Decision, label_thresholds
 from cellgate.errors import DataError, listed, nearest
+from cellgate.metrics import Answer, Labels, accuracy, exact_match, labels_of, macro_f1, micro_f1
 
 MOST = 5  # answers given to a row, best first
 UNSEEN = -1  # the number of a label never seen in training
@@ -17,18 +22,22 @@ UNSEEN = -1  # the number of a label never seen in training
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """An answer: the best value, its probability, and the others by falling probability."""
+    """An answer, its probability, and the other labels by falling probability; None: "I don't know"."""
 
-    value: str
+    value: Answer
     confidence: float
     alternatives: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelCodec:
-    """The labels of a task, sorted by name; label i is number i."""
+    """One label a row. The labels are sorted by name; label i is number i and stands in `rows[i]` rows."""
+
+    several: ClassVar = False  # labels a text may have
+    metrics: ClassVar = (accuracy, macro_f1)
 
     labels: tuple[str, ...]
+    rows: tuple[int, ...]
 
     @classmethod
     def learn(cls, labels: Iterable[str]) -> "LabelCodec":
@@ -47,42 +56,174 @@ class LabelCodec:
                 f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
                 "that looks like free text or an id; name the label column"
             )
-        return cls(tuple(sorted(counts)))
+        return cls(*_sorted(counts))
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def encode(self, values: Sequence[str]) -> dict[str, Ragged]:
+    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
         """Number of each label, UNSEEN where it was never trained on: {"label": B rows of one number}."""
-        numbers = {label: number for number, label in enumerate(self.labels)}
+        numbers: dict[Labels, int] = {label: number for number, label in enumerate(self.labels)}
         flat = np.fromiter((numbers.get(value, UNSEEN) for value in values), np.int32, len(values))
         return {"label": Ragged(flat, np.arange(len(values) + 1))}
 
+    def groups(self, values: Sequence[Labels]) -> Ints:
+        """A number a row [B]: dev takes its share of each."""
+        return self.encode(values)["label"].values.astype(np.int64)
+
     def unseen(self, value: str) -> str:
         """Say that a label was never trained on."""
-        hint = nearest(value, self.labels)
-        return f"label {value!r} was never seen in training{hint or f'; known: {listed(self.labels)}'}"
+        return _unseen(value, self.labels)
 
-    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Ints]:
+    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B]}."""
         return {"label": columns["label"].values.astype(np.int64)}
 
-    def decode(self, scores: Floats, top: int = MOST) -> list[Ranked]:
+    def truth(self, target: Mapping[str, Array]) -> list[Labels]:
+        """Labels of collated rows; what was never trained on has a name that no answer has."""
+        names = (*self.labels, "label never seen in training")  # number -1 is the last
+        return [names[number] for number in target["label"].tolist()]
+
+    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
         """Log-probabilities [B, labels] as ranked answers with the `top` best labels each."""
-        probabilities = np.exp(scores.astype(np.float64))
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
         answers: list[Ranked] = []
-        for numbers, chances in zip(order.tolist(), ranked, strict=True):
-            pairs = tuple((self.labels[number], chance) for number, chance in zip(numbers, chances, strict=True))
-            answers.append(Ranked(pairs[0][0], pairs[0][1], pairs[1:]))
+        for pairs in _best(scores, self.labels, top):
+            label, confidence = pairs[0]
+            sure = confidence >= decision.abstain_below
+            answers.append(Ranked(label, confidence, pairs[1:]) if sure else Ranked(None, confidence, pairs))
         return answers
 
+    def decide(self, scores: Floats, truth: Sequence[Labels]) -> Decision:  # noqa: ARG002  the most probable one
+        """Choose thresholds on dev: none is needed."""
+        return Decision()
+
     def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
-        """Return the labels; nothing is written."""
-        return {"labels": list(self.labels)}
+        """Return the labels and their rows; nothing is written."""
+        return {"labels": list(self.labels), "rows": list(self.rows)}
 
     @classmethod
     def load(cls, folder: Path, state: dict[str, Any]) -> "LabelCodec":  # noqa: ARG003
         """Read back what `save` returned."""
-        return cls(tuple(state["labels"]))
+        return cls(tuple(state["labels"]), tuple(state.get("rows", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSetCodec:
+    """Any number of labels a row, none too. Sorted by name; label i is number i and stands in `rows[i]` rows."""
+
+    several: ClassVar = True
+    metrics: ClassVar = (micro_f1, macro_f1, exact_match)
+
+    labels: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    @classmethod
+    def learn(cls, values: Iterable[Labels]) -> "LabelSetCodec":
+        """Collect the distinct labels of the training rows; fewer than two is a DataError."""
+        counts: Counter[str] = Counter()
+        rows = 0
+        for value in values:
+            counts.update(labels_of(value))
+            rows += 1
+        if len(counts) < 2:
+            found = f"only the label {next(iter(counts))!r}" if counts else "no label at all"
+            raise DataError(f"{rows} rows hold {found}; name another label column, or see --label-separator")
+        if len(counts) > max(2, rows // 2):
+            raise DataError(
+                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
+                "that looks like free text or an id; name the label column, or see --label-separator"
+            )
+        return cls(*_sorted(counts))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
+        """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        return {
+            "label": Ragged.of(
+                [np.array([numbers.get(label, UNSEEN) for label in labels_of(value)], np.int32) for value in values]
+            )
+        }
+
+    def groups(self, values: Sequence[Labels]) -> Ints:
+        """The rarest label of each row [B], so that dev takes its share of each; UNSEEN for a row without any."""
+        by_rarity = sorted(range(len(self.labels)), key=lambda number: self.rows[number])
+        places = {self.labels[number]: place for place, number in enumerate(by_rarity)}
+        rarest = (min((places[label] for label in labels_of(v) if label in places), default=UNSEEN) for v in values)
+        return np.fromiter((UNSEEN if place == UNSEEN else by_rarity[place] for place in rarest), np.int64, len(values))
+
+    def unseen(self, value: str) -> str:
+        """Say that a label was never trained on."""
+        return _unseen(value, self.labels)
+
+    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
+        """Encoded rows as arrays: {"label": [B, labels]}, 1 where a row has the label; unseen ones stand nowhere."""
+        column = columns["label"]
+        out = np.zeros((len(column), len(self.labels) + 1), np.float32)  # the last column takes the unseen ones
+        out[np.repeat(np.arange(len(column)), column.lengths), column.values] = 1
+        return {"label": np.ascontiguousarray(out[:, :-1])}
+
+    def truth(self, target: Mapping[str, Array]) -> list[Labels]:
+        """Labels of collated rows."""
+        return [self._named(np.flatnonzero(row).tolist()) for row in target["label"]]
+
+    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
+        """Log-probabilities [B, labels] as the labels over their thresholds; `alternatives` are the best labels of all.
+
+        An answer's confidence is the probability that it is right to the last label, were labels independent.
+        """
+        probabilities = np.exp(scores.astype(np.float64))
+        given = probabilities >= (np.array(decision.thresholds) if decision.thresholds else 0.5)
+        confidence = np.where(given, probabilities, 1 - probabilities).prod(1).tolist()
+        answers: list[Ranked] = []
+        most = max(top, int(given.sum(1).max(initial=0)))
+        for row, sure, pairs in zip(given, confidence, _best(scores, self.labels, most), strict=True):
+            value = self._named(np.flatnonzero(row).tolist()) if sure >= decision.abstain_below else None
+            answers.append(Ranked(value, sure, pairs))
+        return answers
+
+    def decide(self, scores: Floats, truth: Sequence[Labels]) -> Decision:
+        """Choose each label's threshold on dev; scores are log-probabilities [N, labels]."""
+        target = self.collate(self.encode(truth))["label"].astype(np.float32)
+        return Decision(thresholds=label_thresholds(np.exp(scores), target))
+
+    def _named(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        return tuple(self.labels[number] for number in numbers)
+
+    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002
+        """Return the labels and their rows; nothing is written."""
+        return {"labels": list(self.labels), "rows": list(self.rows)}
+
+    @classmethod
+    def load(cls, folder: Path, state: dict[str, Any]) -> "LabelSetCodec":  # noqa: ARG003
+        """Read back what `save` returned."""
+        return cls(tuple(state["labels"]), tuple(state["rows"]))
+
+
+def learn_labels(values: Iterable[Labels]) -> LabelCodec | LabelSetCodec:
+    """Learn from the rows' labels; one row with several (a tuple, whatever its length) makes all of them sets."""
+    listed_values = list(values)
+    single = [value for value in listed_values if isinstance(value, str)]
+    return LabelCodec.learn(single) if len(single) == len(listed_values) else LabelSetCodec.learn(listed_values)
+
+
+def _sorted(counts: Counter[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    labels = tuple(sorted(counts))
+    return labels, tuple(counts[label] for label in labels)
+
+
+def _unseen(value: str, labels: Sequence[str]) -> str:
+    hint = nearest(value, labels)
+    return f"label {value!r} was never seen in training{hint or f'; known: {listed(labels)}'}"
+
+
+def _best(scores: Floats, labels: Sequence[str], top: int) -> list[tuple[tuple[str, float], ...]]:
+    """The `top` best labels of each row with their probabilities."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    ranked = np.exp(np.take_along_axis(scores.astype(np.float64), order, axis=1)).tolist()
+    return [
+        tuple((labels[number], chance) for number, chance in zip(numbers, chances, strict=True))
+        for numbers, chances in zip(order.tolist(), ranked, strict=True)
+    ]

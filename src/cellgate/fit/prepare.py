@@ -1,7 +1,6 @@
 """From records to encoded rows on disk: split, learn the codecs, encode once. In constant memory but for labels."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,13 +13,14 @@ import numpy.typing as npt
 
 from cellgate import codecs
 from cellgate.batch import Ints, chunked
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import TargetCodec, TextCodec
 from cellgate.codecs.labels import UNSEEN
 from cellgate.config import TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
 from cellgate.errors import DataError, listed
 from cellgate.fit.events import Event, Note, Work
+from cellgate.metrics import Labels, labels_of
 from cellgate.task import Row, Task
 
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 1_000, 4_000_000
@@ -46,7 +46,7 @@ class Prepared:
     """Encoded rows, the codecs that made them, and which rows are train and dev."""
 
     source: TextCodec
-    target: LabelCodec
+    target: TargetCodec
     rows: EncodedRows
     train: Ints
     dev: Ints
@@ -62,7 +62,7 @@ def load_prepared(folder: Path) -> Prepared:
     """Open what `prepare` left in `folder`."""
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or not isinstance(target, LabelCodec):
+    if not isinstance(source, TextCodec) or isinstance(target, TextCodec):
         raise DataError(f"{folder} was prepared for another task; delete it to begin anew")
     facts = Facts(**json.loads((folder / "facts.json").read_text("utf-8")))
     return Prepared(
@@ -80,9 +80,11 @@ def prepare(
 ) -> Iterator[Event]:
     """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens."""
     folder.mkdir(parents=True, exist_ok=True)
-    values: list[str] = []
+    values: list[Labels] = []
+    shared: dict[Labels, Labels] = {}  # millions of rows share a few labels
     for record in train:
-        values.append(sys.intern(getattr(record, task.wanted)))  # millions of rows share a few labels
+        value = getattr(record, task.wanted)
+        values.append(shared.setdefault(value, value))
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
     target = task.target(config)(values)
@@ -99,7 +101,7 @@ def prepare(
         for counted in _encode(task, source, target, chain(train, dev or ()), writer):
             counts += counted
             yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
-        if counts["unseen"] == len(dev_rows):
+        if counts["unseen"] == len(dev_rows) and not target.several:
             raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
         facts = Facts(
             rows=len(train_rows) + len(dev_rows),
@@ -108,7 +110,7 @@ def prepare(
             cut_texts=counts["cut"],
             empty_texts=counts["empty"],
             unseen_dev_labels=counts["unseen"],
-            rows_by_label=dict(sorted(Counter(values).items())),
+            rows_by_label=dict(sorted(Counter(chain.from_iterable(map(labels_of, values))).items())),
             mean_tokens=source.mean_tokens,
         )
         (folder / "facts.json").write_text(json.dumps(asdict(facts), ensure_ascii=False), "utf-8")
@@ -118,7 +120,7 @@ def prepare(
 
 
 def _hold_out(
-    values: list[str], dev: Iterable[Row] | None, target: LabelCodec, config: TaskConfig
+    values: list[Labels], dev: Iterable[Row] | None, target: TargetCodec, config: TaskConfig
 ) -> tuple[Ints, Ints]:
     """Rows of train and of dev; the rows of a dev file stand behind those of the training files."""
     if dev is not None:
@@ -126,8 +128,7 @@ def _hold_out(
         if not count:
             raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
         return np.arange(len(values)), np.arange(len(values), len(values) + count)
-    groups = target.encode(values)["label"].values.astype(np.int64)
-    train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
+    train_rows, dev_rows = split(target.groups(values), config.train.dev_fraction, config.train.seed)
     if not len(dev_rows):
         raise DataError(
             f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
@@ -136,20 +137,21 @@ def _hold_out(
 
 
 def _encode(
-    task: Task, source: TextCodec, target: LabelCodec, records: Iterator[Row], writer: RowWriter
+    task: Task, source: TextCodec, target: TargetCodec, records: Iterator[Row], writer: RowWriter
 ) -> Iterator[Counter[str]]:
     """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
     given = attrgetter(task.given[0])
     for chunk in chunked(records, size=lambda r: len(given(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
         texts = [given(record) for record in chunk]
         answers = target.encode([getattr(record, task.wanted) for record in chunk])
+        label = answers["label"]
         encoded = source.encode(texts)
         cut = encoded.pop("cut")
         writer.add(encoded | answers)
         yield Counter(
             cut=int(cut.values.sum()),
             empty=sum(not text.strip() for text in texts),
-            unseen=int((answers["label"].values == UNSEEN).sum()),
+            unseen=len(np.unique(np.repeat(np.arange(len(chunk)), label.lengths)[label.values == UNSEEN])),
         )
 
 

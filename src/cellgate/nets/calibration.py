@@ -1,4 +1,6 @@
-"""Two numbers chosen on dev: how much each half counts, and how sure the sum may sound."""
+"""Chosen on dev: how much each half counts, and how sure the sum may sound."""
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -6,8 +8,9 @@ from cellgate.batch import Floats, Ints
 from cellgate.metrics import log_loss
 
 _TRUST_ROWS = 2_000  # dev rows at which the share found and the prior of 0.5 count alike
-_PRIOR_WIDTH = 0.5  # standard deviation of log T before dev is seen
+_PRIOR_WIDTH = 0.5  # standard deviation of log T, and of Platt's slope and offset, before dev is seen
 _SURE_LABELS = 20  # above this many labels dev says too little about the share
+_NEWTON_STEPS = 20
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -17,19 +20,19 @@ def log_softmax(logits: Floats) -> Floats:
     return result
 
 
-def best_share(recurrent: Floats, linear: Floats, target: Ints) -> float:
-    """Weight of the linear half by dev accuracy, drawn towards 0.5 where dev is small or labels are many.
+def best_share(worth: Callable[[Floats], float], recurrent: Floats, linear: Floats) -> float:
+    """Weight of the linear half by `worth` on dev, drawn towards 0.5 where dev is small or labels are many.
 
-    Both log-probabilities are [N, L], target [N].
+    Both scores are [N, L]; `worth` takes their average and returns 0 to 1.
     """
     if recurrent.shape[1] > _SURE_LABELS:
         return 0.5
     shares = np.linspace(0.0, 1.0, 21)
-    hits = [np.mean(((1 - s) * recurrent + s * linear).argmax(1) == target) for s in shares]
+    found = [worth((1 - s) * recurrent + s * linear) for s in shares]
     # Neighbouring shares vote together: single steps of accuracy are noise.
-    smooth = np.convolve(np.pad(hits, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    smooth = np.convolve(np.pad(found, 2, mode="edge"), np.ones(5) / 5, mode="valid")
     best = float(np.mean(shares[smooth >= smooth.max() - 1e-9]))
-    trust = len(target) / (len(target) + _TRUST_ROWS)
+    trust = len(recurrent) / (len(recurrent) + _TRUST_ROWS)
     return 0.5 + (best - 0.5) * trust
 
 
@@ -52,3 +55,26 @@ def _penalised(scores: Floats, target: Ints, inverse: float) -> float:
     """Cross-entropy [nats] at 1/T, plus what the prior costs, a row."""
     prior = 0.5 * (np.log(inverse) / _PRIOR_WIDTH) ** 2
     return log_loss(log_softmax(scores * inverse), target) + float(prior) / len(target)
+
+
+def best_scale(log_odds: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Slope and offset of each label's log-odds that make dev probabilities fit best (Platt 1999).
+
+    log_odds and target (0 or 1) are [N, L]; returns [L] each. Both have a normal prior around 1 and 0, as above: a
+    label without a dev row keeps what it has. Newton's method, all labels at once.
+    """
+    x, y = log_odds.astype(np.float64), target.astype(np.float64)
+    slope, offset = np.ones(x.shape[1]), np.zeros(x.shape[1])
+    weight = 1 / _PRIOR_WIDTH**2
+    for _ in range(_NEWTON_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(slope * x + offset, -30, 30)))
+        wrong, spread = p - y, p * (1 - p)
+        by_slope = (wrong * x).sum(0) + weight * (slope - 1)
+        by_offset = wrong.sum(0) + weight * offset
+        aa, ab, bb = (spread * x * x).sum(0) + weight, (spread * x).sum(0), spread.sum(0) + weight
+        determinant = aa * bb - ab * ab
+        step_slope = (bb * by_slope - ab * by_offset) / determinant
+        step_offset = (aa * by_offset - ab * by_slope) / determinant
+        largest = np.maximum(1.0, np.maximum(np.abs(step_slope), np.abs(step_offset)))  # a long step overshoots
+        slope, offset = slope - step_slope / largest, offset - step_offset / largest
+    return np.maximum(slope, 0.05).astype(np.float32), offset.astype(np.float32)

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cellgate.batch import Array, Floats, Ints
+from cellgate.batch import Array, Floats
 from cellgate.config import TrainConfig
 from cellgate.nets.bag import Bag
-from cellgate.nets.calibration import best_share, best_temperature
+from cellgate.nets.calibration import best_share
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.head import Head
 from cellgate.nets.net import Net, Tensors
+from cellgate.nets.outputs import Output
 from cellgate.nets.tables import Table
 
 # Inputs of the graph and their axes; the state's arrays follow, axis 0 the batch.
@@ -29,22 +29,21 @@ AXES = {
 class Reader(Net):
     """Batch -> loss, or batch and state -> log-probabilities [B, L] and state.
 
-    The halves are taught by losses of their own; their log-probabilities are mixed by `share` (the linear
-    half's weight) and sharpened by `temperature`, both chosen on dev by `calibrate`.
+    The halves are taught by losses of their own; their scores are mixed by `share` (the linear half's weight) and
+    made probabilities by `output`; what dev decides of both is fitted by `calibrate`.
     """
 
     share: Tensor
-    temperature: Tensor
     axes: Mapping[str, tuple[str, ...]] = AXES
 
-    def __init__(self, encoder: Encoder, head: Head, bags: Sequence[Bag]) -> None:
+    def __init__(self, encoder: Encoder, head: Head, bags: Sequence[Bag], output: Output) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
         self._bags = tuple(bags)  # none or one; the same modules as below, with their type
         self.bags = nn.ModuleList(bags)
         self.register_buffer("share", torch.tensor(0.5 if bags else 0.0))
-        self.register_buffer("temperature", torch.tensor(1.0))
+        self.output = output
 
     @property
     def streams(self) -> bool:
@@ -95,44 +94,43 @@ class Reader(Net):
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
         """Sum of the halves' cross-entropies [nats], mean over the batch."""
         halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
-        total = F.cross_entropy(halves["recurrent"], target["label"], label_smoothing=self.head.config.label_smoothing)
+        total = self.output.loss(halves["recurrent"], target["label"], self.head.config.label_smoothing)
         if "linear" in halves:
-            total = total + F.cross_entropy(halves["linear"], target["label"])
+            total = total + self.output.loss(halves["linear"], target["label"], 0.0)
         return total
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
         halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))
-        mixed = F.log_softmax(halves["recurrent"], 1) * (1.0 - self.share)
+        mixed = self.output.comparable(halves["recurrent"]) * (1.0 - self.share)
         if "linear" in halves:
-            mixed = mixed + F.log_softmax(halves["linear"], 1) * self.share
-        scores = F.log_softmax(mixed / self.temperature, 1)
-        return scores, after if self.streams else {}
+            mixed = mixed + self.output.comparable(halves["linear"]) * self.share
+        return self.output(mixed), after if self.streams else {}
 
     def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
-        """Choose `share` and `temperature` on dev batches of inputs and target.
+        """Choose `share`, and the output's slope and offset, on dev batches of inputs and target.
 
-        Returns what should be told: each half's own accuracy, and what was chosen.
+        Returns what should be told: each half's own worth (accuracy, or F1 of several labels), and what was chosen.
         """
         halves, target = self._dev_scores(batches)
-        told = {f"{name}_accuracy": float(np.mean(s.argmax(1) == target)) for name, s in halves.items()}
+        told = {f"{name}_alone": self.output.worth(scores, target) for name, scores in halves.items()}
         mixed = halves["recurrent"]
         if "linear" in halves:
-            share = best_share(halves["recurrent"], halves["linear"], target)
+            share = best_share(lambda s: self.output.worth(s, target), halves["recurrent"], halves["linear"])
             self.share.fill_(share)
             mixed = (1.0 - share) * halves["recurrent"] + share * halves["linear"]
-        self.temperature.fill_(best_temperature(mixed, target))
-        return told | {"linear_share": float(self.share), "temperature": float(self.temperature)}
+        return told | {"linear_share": float(self.share)} | self.output.calibrate(mixed, target)
 
     @torch.no_grad()
-    def _dev_scores(self, batches: Iterator[tuple[Tensors, Tensors]]) -> tuple[dict[str, Floats], Ints]:
-        """Log-probabilities [N, L] of each half and labels [N], of rows whose label was seen in training."""
+    def _dev_scores(self, batches: Iterator[tuple[Tensors, Tensors]]) -> tuple[dict[str, Floats], Array]:
+        """Scores [N, L] of each half and target [N] or [N, L], of rows of which anything can be right."""
         scores: dict[str, list[Floats]] = {}
-        labels: list[Ints] = []
+        targets: list[Array] = []
         for inputs, target in batches:
             halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
-            seen = target["label"] >= 0
             for name, logits in halves.items():
-                scores.setdefault(name, []).append(F.log_softmax(logits, 1)[seen].numpy())
-            labels.append(target["label"][seen].numpy())
-        return {name: np.concatenate(parts) for name, parts in scores.items()}, np.concatenate(labels)
+                scores.setdefault(name, []).append(self.output.comparable(logits).numpy())
+            targets.append(target["label"].numpy())
+        label = np.concatenate(targets)
+        known = self.output.known(label)
+        return {name: np.concatenate(parts)[known] for name, parts in scores.items()}, label[known]

@@ -1,4 +1,4 @@
-"""classify: say which of the labels seen in training fits a text.
+"""classify: say which of the labels seen in training fit a text: one, or any number of them.
 
 words [B, T] -> Encoder -> [B, T, D*H] -> max + mean + attention -> labels [B, L]
                 n-grams  -> Bag       -> labels [B, L]           summed as calibrated log-probabilities
@@ -6,9 +6,9 @@ words [B, T] -> Encoder -> [B, T, D*H] -> max + mean + attention -> labels [B, L
 
 from typing import TYPE_CHECKING
 
-from cellgate.codecs import LabelCodec, TextCodec
+from cellgate.codecs import TargetCodec, TextCodec, learn_labels
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TaskConfig, TextConfig
-from cellgate.metrics import accuracy, macro_f1
+from cellgate.metrics import Labels
 from cellgate.task import Row, Task
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Record(Row):
-    """A text and its label."""
+    """A text and its label, or its labels."""
 
     text: str
-    label: str | None = None  # None: to be found
+    label: Labels | None = None  # None: to be found
 
 
 class Config(TaskConfig):
@@ -31,14 +31,15 @@ class Config(TaskConfig):
     bag: BagConfig = BagConfig()
 
 
-def net(config: Config, source: TextCodec, target: LabelCodec) -> "Reader":
+def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
     """Build the untrained net."""
-    from cellgate.nets import Bag, Encoder, Head, Reader  # torch comes only where a net is trained
+    from cellgate.nets import Bag, Encoder, Head, Reader, Sigmoid, Softmax  # torch comes only where a net is trained
 
     encoder = Encoder(config.encoder, source.sizes)
     head = Head(config.head, encoder.width, len(target))
     bags = [Bag(config.bag, source.sizes, len(target))] if config.bag.enabled else []
-    return Reader(encoder, head, bags)
+    output = Sigmoid(len(target)) if target.several else Softmax()
+    return Reader(encoder, head, bags, output)
 
 
 TASK = Task(
@@ -49,8 +50,7 @@ TASK = Task(
     config=Config,
     net=net,
     source=lambda config: lambda texts: TextCodec.learn(config.text, texts),
-    target=lambda config: LabelCodec.learn,  # noqa: ARG005
-    metrics=(accuracy, macro_f1),
+    target=lambda config: learn_labels,  # noqa: ARG005
     toy=(
         Record(text="The parcel came a day early, lovely!", label="praise"),
         Record(text="Still waiting, nobody answers my mails.", label="complaint"),

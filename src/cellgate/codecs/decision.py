@@ -1,0 +1,76 @@
+"""From probabilities to an answer: thresholds chosen on dev, kept in the Bundle beside the codecs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cellgate.batch import Floats
+
+_FEW = 10  # dev rows of a label at which its own threshold and the common one count alike
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How sure an answer must be to be given; all are probabilities, 0 to 1."""
+
+    abstain_below: float = 0.0
+    """Below it the answer is None: "I don't know"."""
+    thresholds: tuple[float, ...] = ()
+    """Of each label, for a text that may have several: from which it is given. Empty: one label a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abstaining:
+    """What abstaining below a threshold does to dev rows; shares are 0 to 1."""
+
+    below: float
+    precision: float
+    """Share of the answers given that are right."""
+    answered: float
+    """Share of the rows that get an answer."""
+
+
+def abstaining(confidence: Sequence[float], right: Sequence[bool], precision: float) -> Abstaining:
+    """Find the lowest threshold at which `precision` of the answers given are right.
+
+    Where there is none, the most precise one: see whether `.precision` is what was wanted.
+    """
+    sure, hits = np.asarray(confidence, np.float64), np.asarray(right, bool)
+    order = np.argsort(-sure, kind="stable")
+    levels = np.cumsum(hits[order]) / np.arange(1, len(order) + 1)
+    sorted_sure = sure[order]
+    last = np.append(sorted_sure[1:] < sorted_sure[:-1], True)  # rows alike in confidence stay together
+    places = np.flatnonzero(last)
+    met = places[levels[places] >= precision]
+    place = int(met[-1]) if len(met) else int(places[np.argmax(levels[places])])
+    if place + 1 == len(order):
+        return Abstaining(0.0, float(levels[place]), 1.0)
+    # Half way to the next row: dev's own values are no place for a border.
+    below = float((sorted_sure[place] + sorted_sure[place + 1]) / 2)
+    return Abstaining(below, float(levels[place]), (place + 1) / len(order))
+
+
+def label_thresholds(probabilities: Floats, true: Floats) -> tuple[float, ...]:
+    """Probability from which each label is given, for the best F1; both are [N, labels], `true` is 0 or 1.
+
+    One threshold for all labels, by the F1 over all of them, and one for each by its own F1; a label with few dev
+    rows leans on the common one.
+    """
+    common = _best_threshold(probabilities.ravel(), true.ravel())
+    rows = true.sum(0)
+    own = [_best_threshold(probabilities[:, label], true[:, label]) for label in range(true.shape[1])]
+    trust = rows / (rows + _FEW)
+    return tuple(float(common + (each - common) * t) for each, t in zip(own, trust, strict=True))
+
+
+def _best_threshold(probabilities: Floats, true: Floats) -> float:
+    """Threshold of the best F1; 0.5 where nothing is true."""
+    if not true.any():
+        return 0.5
+    order = np.argsort(-probabilities, kind="stable")
+    hits = np.cumsum(true[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + true.sum())
+    place = int(np.argmax(f1))
+    after = float(probabilities[order[place + 1]]) if place + 1 < len(order) else 0.0
+    return (float(probabilities[order[place]]) + after) / 2

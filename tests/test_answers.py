@@ -1,0 +1,90 @@
+"""Several labels a text, and "I don't know", from training to the answer."""
+
+from pathlib import Path
+
+import pytest
+
+import cellgate
+from cellgate.bundle import Bundle
+from cellgate.errors import DataError, UsageError
+from cellgate.fit.events import Note
+from cellgate.task import find
+from cellgate.training import Plan, train, train_events
+from tests.conftest import TINY
+
+_ABOUT = {"price": "cheap money paid euro", "size": "small large fits wide", "smell": "scent nose flowers stink"}
+
+
+def _rows() -> list[dict[str, object]]:
+    """Each combination of the three subjects, with words of each."""
+    rows: list[dict[str, object]] = []
+    for number in range(8):
+        labels = [name for place, name in enumerate(_ABOUT) if number >> place & 1]
+        for word in range(4):
+            words = [_ABOUT[name].split()[word] for name in labels]
+            rows.append({"text": " and ".join(["it", *words, "today"]), "label": labels})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    course = {"max_steps": 150, "epochs": 80, "batch_rows": 8, "learning_rate": 0.02, "patience": 100}
+    config = {**TINY, "train": {**TINY["train"], **course}}
+    rows = _rows()
+    return train("classify", rows, dev=rows, folder=tmp_path_factory.mktemp("several") / "subjects", config=config)
+
+
+def test_a_text_gets_all_its_labels_and_no_other(several: Bundle) -> None:
+    result = several.evaluate(_rows())
+    assert result["micro_f1"] > 0.97
+    assert result["exact_match"] > 0.9
+    assert set(result) >= {"micro_f1", "macro_f1", "exact_match", "calibration_error", "n"}
+    both, none = several.predict(["it cheap and scent today", "it today"])
+    assert both.value == ("price", "smell") == both.record.model_dump()["label"]
+    assert none.value == ()
+    chances = {other.value: other.confidence for other in both.alternatives}
+    assert set(chances) == set(_ABOUT)
+    assert chances["price"] > 0.5 > chances["size"]
+
+
+def test_several_labels_survive_the_disk(several: Bundle) -> None:
+    again = cellgate.open(several.folder)
+    assert again.decision == several.decision
+    assert len(again.decision.thresholds) == 3
+    assert again.predict(["it small today"]) == several.predict(["it small today"])
+
+
+def test_labels_never_seen_are_counted_each(several: Bundle) -> None:
+    result = several.evaluate([{"text": "it cheap today", "label": ["price", "colour"]}, {"text": "it", "label": []}])
+    assert result["unseen"] == {"colour": 1}
+    with pytest.raises(DataError, match="'colour' was never seen"):
+        several.evaluate([{"text": "it", "label": ["colour"]}])
+
+
+def test_what_is_less_sure_than_asked_is_unknown(bundle: Bundle, reviews: list[dict[str, str]]) -> None:
+    rows = reviews[:60]
+    sure = [prediction.confidence for prediction in bundle.predict([row["text"] for row in rows])]
+    middle = sorted(sure)[30]
+    careful = bundle.abstaining_below(middle)
+    answers = careful.predict([row["text"] for row in rows])
+    assert [answer.value is None for answer in answers] == [each < middle for each in sure]
+    result = careful.evaluate(rows)
+    assert result["answered"] == sum(each >= middle for each in sure) / 60
+    assert result["accuracy"] == pytest.approx(result["precision"] * result["answered"])
+    assert "answered" not in bundle.evaluate(rows)
+    with pytest.raises(UsageError, match="give a probability"):
+        bundle.abstaining_below(1.5)
+
+
+@pytest.mark.parametrize(("answer", "said"), [({"precision": 0.999}, "become"), ({"abstain_below": 0.9}, "on dev")])
+def test_the_threshold_of_training_is_kept_and_said(
+    reviews: list[dict[str, str]], tmp_path: Path, answer: dict[str, float], said: str
+) -> None:
+    task = find("classify")
+    config = task.config.parse({**TINY, "answer": answer}, "test")
+    plan = Plan("classify", config, [task.record(**row) for row in reviews], None, tmp_path / "bundle", {})
+    notes = [event.text for event in train_events(plan) if isinstance(event, Note)]
+    assert any(said in note and "texts get one" in note for note in notes)
+    decision = cellgate.open(tmp_path / "bundle").decision
+    assert decision.abstain_below == answer.get("abstain_below", decision.abstain_below)
+    assert decision.abstain_below > 0

@@ -1,0 +1,72 @@
+"""When an answer is given: thresholds against a search over all of them, and what codecs make of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from cellgate.codecs import Decision, LabelCodec, LabelSetCodec
+from cellgate.codecs.decision import abstaining, label_thresholds
+
+ROWS = st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.booleans()), min_size=1, max_size=25)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(ROWS, st.sampled_from([0.5, 0.8, 0.95]))
+def test_abstaining_answers_as_many_rows_as_the_precision_allows(
+    rows: list[tuple[float, bool]], precision: float
+) -> None:
+    sure, right = zip(*rows, strict=True)
+    found = abstaining(sure, right, precision)
+    kept = [hit for confidence, hit in rows if confidence >= found.below]
+    assert found.answered == pytest.approx(len(kept) / len(rows))
+    assert found.precision == pytest.approx(sum(kept) / len(kept))
+    others = [[hit for confidence, hit in rows if confidence >= below] for below in set(sure)]
+    enough = [len(each) for each in others if sum(each) / len(each) >= precision]
+    if enough:
+        assert len(kept) == max(enough)
+    else:
+        assert found.precision == pytest.approx(max(sum(each) / len(each) for each in others))
+
+
+def test_the_threshold_stands_between_the_rows_of_dev() -> None:
+    assert abstaining([0.9, 0.6, 0.5], [True, False, False], 0.9).below == pytest.approx(0.75)
+
+
+def test_a_label_with_many_dev_rows_gets_its_own_best_threshold() -> None:
+    random = np.random.default_rng(0)
+    probabilities = random.random((4_000, 2)).astype(np.float32)
+    true = np.stack([probabilities[:, 0] > 0.2, probabilities[:, 1] > 0.8], 1).astype(np.float32)
+    thresholds = label_thresholds(probabilities, true)
+    assert thresholds == pytest.approx((0.2, 0.8), abs=0.02)
+    for label, threshold in enumerate(thresholds):
+        assert f1_score(true[:, label], probabilities[:, label] >= threshold) > 0.98
+
+
+def test_a_label_without_dev_rows_takes_the_common_threshold() -> None:
+    probabilities = np.array([[0.9, 0.2], [0.8, 0.1], [0.3, 0.1]] * 20, np.float32)
+    true = np.array([[1, 0], [1, 0], [0, 0]] * 20, np.float32)
+    assert label_thresholds(probabilities, true)[1] == pytest.approx(0.55, abs=1e-6)
+
+
+def test_below_its_threshold_an_answer_is_unknown_and_all_labels_are_alternatives() -> None:
+    codec = LabelCodec(("a", "b"), (1, 1))
+    scores = np.log(np.array([[0.6, 0.4], [0.9, 0.1]], np.float32))
+    unsure, sure = codec.decode(scores, Decision(abstain_below=0.7))
+    assert unsure.value is None
+    assert unsure.confidence == pytest.approx(0.6)
+    assert [name for name, _ in unsure.alternatives] == ["a", "b"]
+    assert sure.value == "a"
+
+
+def test_labels_over_their_thresholds_are_given_with_the_probability_of_the_whole_answer() -> None:
+    codec = LabelSetCodec(("a", "b", "c"), (1, 1, 1))
+    scores = np.log(np.array([[0.6, 0.6, 0.1], [0.1, 0.1, 0.1]], np.float32))
+    several, none = codec.decode(scores, Decision(thresholds=(0.5, 0.7, 0.5)), top=2)
+    assert several.value == ("a",)
+    assert several.confidence == pytest.approx(0.6 * 0.4 * 0.9)
+    assert [name for name, _ in several.alternatives] == ["a", "b"]
+    assert none.value == ()
+    (unsure,) = codec.decode(scores[:1], Decision(thresholds=(0.5, 0.7, 0.5), abstain_below=0.3))
+    assert unsure.value is None
