@@ -63,6 +63,8 @@ template <class C> class BackwardGroup {
                 d_h_ + r * width_,
                 d_c_ + r * width_,
                 b_.d_gates + token * C::kept * hidden,
+                b_.p,
+                b_.d_p == nullptr ? nullptr : b_.d_p + 3 * row * hidden,
                 hidden,
             };
             gates(rows_[static_cast<std::size_t>(r)]);

@@ -13,23 +13,26 @@ struct ForwardRow {
     const float* gates; // W_x x + b
     const float* h;     // of the step before
     float* next;        // h of this one
-    float* c;           // lstm: of the step before, then of this one
+    float* c;           // memory: of the step before, then of this one
     float* y;
     float* kept; // null where no gradient is wanted
     float* cells;
     const float* b_h; // gru; null: zeros
+    const float* p;   // peephole: of i, f, o
     int64_t hidden;
 };
 
 struct BackwardRow {
     const float* kept;
-    const float* cells;    // lstm: c of this step
-    const float* c_before; // lstm: c of the step before
+    const float* cells;    // c of this step
+    const float* c_before; // c of the step before
     const float* h_before; // gru
     const float* d_y;
     float* d_h; // what the later step gives to h; gru: what this one carries to the step before
     float* d_c;
     float* d_gates;
+    const float* p; // peephole
+    float* d_p;
     int64_t hidden;
 };
 
@@ -52,7 +55,8 @@ inline void fetch_step_back(const BackwardRow& row, int kept, int64_t next, int6
     fetch_to_read(row.d_y + next * row.hidden + unit);
 }
 
-struct Lstm {
+// With peepholes the gates i and f also see the memory of the step before, and o that of this one.
+template <bool PEEPHOLES> struct Memory {
     static constexpr int gates = 4, kept = 4;
     static constexpr bool has_memory = true;
     static constexpr bool carries = false; // whether d_h goes to the step before other than through the gates
@@ -60,9 +64,17 @@ struct Lstm {
     static void forward(const vec* sums, const ForwardRow& row, int64_t unit, int64_t count) {
         const float* in = row.gates + unit;
         const int64_t H = row.hidden;
-        const vec i = sigmoid(sums[0] + load(in, count)), f = sigmoid(sums[1] + load(in + H, count));
-        const vec g = tanh(sums[2] + load(in + 2 * H, count)), o = sigmoid(sums[3] + load(in + 3 * H, count));
-        const vec c = f * load(row.c + unit) + i * g;
+        const vec before = load(row.c + unit);
+        vec i = sums[0] + load(in, count), f = sums[1] + load(in + H, count), o = sums[3] + load(in + 3 * H, count);
+        if constexpr (PEEPHOLES) {
+            i += load(row.p + unit, count) * before;
+            f += load(row.p + H + unit, count) * before;
+        }
+        i = sigmoid(i), f = sigmoid(f);
+        const vec g = tanh(sums[2] + load(in + 2 * H, count));
+        const vec c = f * before + i * g;
+        if constexpr (PEEPHOLES) o += load(row.p + 2 * H + unit, count) * c;
+        o = sigmoid(o);
         const vec h = o * tanh(c);
         store(row.c + unit, c);
         store(row.next + unit, h);
@@ -80,15 +92,28 @@ struct Lstm {
                   o = load(kept + 3 * H, count);
         const vec tanh_c = tanh(load(row.cells + unit, count));
         const vec d_h = load(row.d_h + unit) + load(row.d_y + unit, count);
-        const vec d_c = load(row.d_c + unit) + d_h * o * (1.0f - tanh_c * tanh_c);
-        store(row.d_c + unit, d_c * f);
+        const vec before = load(row.c_before + unit, count);
+        const vec d_o = d_h * tanh_c * o * (1.0f - o);
+        vec d_c = load(row.d_c + unit) + d_h * o * (1.0f - tanh_c * tanh_c);
+        if constexpr (PEEPHOLES) d_c += d_o * load(row.p + 2 * H + unit, count);
+        const vec d_i = d_c * g * i * (1.0f - i), d_f = d_c * before * f * (1.0f - f);
+        vec d_before = d_c * f;
+        if constexpr (PEEPHOLES) {
+            d_before += d_i * load(row.p + unit, count) + d_f * load(row.p + H + unit, count);
+            float* d_p = row.d_p + unit;
+            store(d_p, load(d_p, count) + d_i * before, count);
+            store(d_p + H, load(d_p + H, count) + d_f * before, count);
+            store(d_p + 2 * H, load(d_p + 2 * H, count) + d_o * load(row.cells + unit, count), count);
+        }
+        store(row.d_c + unit, d_before);
         float* d = row.d_gates + unit;
-        store(d, d_c * g * i * (1.0f - i), count);
-        store(d + H, d_c * load(row.c_before + unit, count) * f * (1.0f - f), count);
-        store(d + 2 * H, d_c * i * (1.0f - g * g), count);
-        store(d + 3 * H, d_h * tanh_c * o * (1.0f - o), count);
+        store(d, d_i, count), store(d + H, d_f, count);
+        store(d + 2 * H, d_c * i * (1.0f - g * g), count), store(d + 3 * H, d_o, count);
     }
 };
+
+using Lstm = Memory<false>;
+using Peephole = Memory<true>;
 
 struct Gru {
     static constexpr int gates = 3, kept = 4;

@@ -64,13 +64,13 @@ std::vector<std::string> width_names() {
 }
 
 Cell cell_of(int number) {
-    if (number < 0 || number > 2) throw nb::value_error("cell: no such number");
+    if (number < 0 || number > 3) throw nb::value_error("cell: no such number");
     return static_cast<Cell>(number);
 }
 
 void run_forward(const Layout& layout, int cell, int64_t hidden, bool reverse, int threads, int number, Address gates,
-                 Address index, Address w_h, Address b_h, Address h_0, Address c_0, Address y, Address h_n, Address c_n,
-                 Address kept, Address cells, Address before, int64_t before_stride) {
+                 Address index, Address w_h, Address b_h, Address p, Address h_0, Address c_0, Address y, Address h_n,
+                 Address c_n, Address kept, Address cells, Address before, int64_t before_stride) {
     Forward call;
     call.cell = cell_of(cell);
     call.batch = layout.rows(hidden, reverse);
@@ -78,6 +78,7 @@ void run_forward(const Layout& layout, int cell, int64_t hidden, bool reverse, i
     call.index = whole_numbers(index);
     call.w_h = floats(w_h);
     call.b_h = floats(b_h);
+    call.p = floats(p);
     call.h_0 = floats(h_0);
     call.c_0 = floats(c_0);
     call.y = floats(y);
@@ -93,8 +94,9 @@ void run_forward(const Layout& layout, int cell, int64_t hidden, bool reverse, i
 }
 
 void run_backward(const Layout& layout, int cell, int64_t hidden, bool reverse, int threads, int number, Address kept,
-                  Address cells, Address before, int64_t before_stride, Address w_h, Address c_0, Address d_y,
-                  Address d_h_n, Address d_c_n, Address d_gates, Address d_h_0, Address d_c_0) {
+                  Address cells, Address before, int64_t before_stride, Address w_h, Address p, Address c_0,
+                  Address d_y, Address d_h_n, Address d_c_n, Address d_gates, Address d_h_0, Address d_c_0,
+                  Address d_p) {
     Backward call;
     call.cell = cell_of(cell);
     call.batch = layout.rows(hidden, reverse);
@@ -103,6 +105,7 @@ void run_backward(const Layout& layout, int cell, int64_t hidden, bool reverse, 
     call.before = floats(before);
     call.before_stride = before_stride;
     call.w_h = floats(w_h);
+    call.p = floats(p);
     call.c_0 = floats(c_0);
     call.d_y = floats(d_y);
     call.d_h_n = floats(d_h_n);
@@ -110,6 +113,7 @@ void run_backward(const Layout& layout, int cell, int64_t hidden, bool reverse, 
     call.d_gates = floats(d_gates);
     call.d_h_0 = floats(d_h_0);
     call.d_c_0 = floats(d_c_0);
+    call.d_p = floats(d_p);
     const Width& chosen = width(number);
     nb::gil_scoped_release released;
     chosen.backward(call, threads);

@@ -58,6 +58,7 @@ template <class C> class ForwardGroup {
                 f_.kept == nullptr ? nullptr : f_.kept + token * C::kept * hidden,
                 f_.cells == nullptr ? nullptr : f_.cells + token * hidden,
                 f_.b_h,
+                f_.p,
                 hidden,
             };
         }
@@ -124,7 +125,7 @@ template <class C> class ForwardGroup {
     Walk walk_;
     const float* panels_;
     int64_t width_;
-    float *h_, *next_, *c_; // [rows, width_]: of the previous step, of this one, the lstm's memory
+    float *h_, *next_, *c_; // [rows, width_]: of the previous step, of this one, the memory
     std::vector<ForwardRow> rows_;
 };
 

@@ -28,6 +28,7 @@ void forward_any(const Forward& call, int threads) {
     case Cell::lstm: return forward<Lstm>(call, threads);
     case Cell::gru: return forward<Gru>(call, threads);
     case Cell::rnn: return forward<Rnn>(call, threads);
+    case Cell::peephole: return forward<Peephole>(call, threads);
     }
 }
 
@@ -36,6 +37,7 @@ void backward_any(const Backward& call, int threads) {
     case Cell::lstm: return backward<Lstm>(call, threads);
     case Cell::gru: return backward<Gru>(call, threads);
     case Cell::rnn: return backward<Rnn>(call, threads);
+    case Cell::peephole: return backward<Peephole>(call, threads);
     }
 }
 

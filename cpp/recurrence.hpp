@@ -1,6 +1,6 @@
 // The recurrence over rows of uneven length, without Python and without torch.
 //
-// Legend: B rows, T positions, H hidden units, G gates (lstm 4, gru 3, rnn 1), N tokens = sum of lengths.
+// Legend: B rows, T positions, H hidden units, G gates (lstm and peephole 4, gru 3, rnn 1), N tokens = sum of lengths.
 // Tokens lie row by row: token t of row b is number starts[b] + t, so padding has no number and no memory.
 // All arrays are float32, row-major and without gaps unless a stride is named; none may overlap another but
 // where that is said. Pointers are borrowed for the call. Nothing here throws but std::bad_alloc.
@@ -10,12 +10,14 @@
 
 namespace cellgate {
 
-enum class Cell { lstm, gru, rnn };
+enum class Cell { lstm, gru, rnn, peephole };
 
-constexpr int gates(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
+constexpr bool has_memory(Cell cell) { return cell == Cell::lstm || cell == Cell::peephole; }
+
+constexpr int gates(Cell cell) { return has_memory(cell) ? 4 : cell == Cell::gru ? 3 : 1; }
 
 // Floats a token keeps for each unit between forward and backward.
-// lstm: i, f, g, o. gru: n, r, z and U_n h + b_h, which n's reset gate multiplies. rnn: y itself, as h.
+// lstm and peephole: i, f, g, o. gru: n, r, z and U_n h + b_h, which n's reset gate multiplies. rnn: y itself, as h.
 constexpr int kept_per_unit(Cell cell) { return cell == Cell::rnn ? 1 : 4; }
 
 // Rows of a batch and how long each is.
@@ -35,14 +37,15 @@ struct Forward {
     const int64_t* index = nullptr; // [B, T] or null: which row of `gates` a position reads
     const float* w_h = nullptr;     // [G*H, H]
     const float* b_h = nullptr;     // [H], gru only; null: zeros
+    const float* p = nullptr;       // [3*H], peephole only: of i, f, o
     const float* h_0 = nullptr;     // [B, H]
-    const float* c_0 = nullptr;     // [B, H], lstm only
+    const float* c_0 = nullptr;     // [B, H], lstm and peephole
     float* y = nullptr;             // [B, T, H], written whole, zeros past a row's end
     float* h_n = nullptr;           // [B, H]
-    float* c_n = nullptr;           // [B, H], lstm only
+    float* c_n = nullptr;           // [B, H], lstm and peephole
     // What backward needs; all three null where no gradient is wanted.
     float* kept = nullptr;   // [N, kept_per_unit*H]; may be `gates`, without index, where G is kept_per_unit
-    float* cells = nullptr;  // [N, H], lstm only: c_t
+    float* cells = nullptr;  // [N, H], lstm and peephole: c_t
     float* before = nullptr; // [N, before_stride], the first H of each: h_{t-1}
     int64_t before_stride = 0;
 };
@@ -55,15 +58,17 @@ struct Backward {
     const float* before = nullptr;
     int64_t before_stride = 0;
     const float* w_h = nullptr;   // [G*H, H]
-    const float* c_0 = nullptr;   // [B, H], lstm only
+    const float* p = nullptr;     // [3*H], peephole only
+    const float* c_0 = nullptr;   // [B, H], lstm and peephole
     const float* d_y = nullptr;   // [B, T, H]; what stands past a row's end is not read
     const float* d_h_n = nullptr; // [B, H] or null: zeros
-    const float* d_c_n = nullptr; // [B, H] or null: zeros; lstm only
-    float* d_gates = nullptr;     // [N, kept_per_unit*H]. lstm: of i, f, g, o. rnn: of its one.
+    const float* d_c_n = nullptr; // [B, H] or null: zeros; lstm and peephole
+    float* d_gates = nullptr;     // [N, kept_per_unit*H]. lstm, peephole: of i, f, g, o. rnn: of its one.
                                   // gru: n, r, z, and n's times r: the first three are those of the input
                                   // part, the last three those of the recurrent part
     float* d_h_0 = nullptr;       // [B, H]
-    float* d_c_0 = nullptr;       // [B, H], lstm only
+    float* d_c_0 = nullptr;       // [B, H], lstm and peephole
+    float* d_p = nullptr;         // [B, 3*H], peephole only: of p by row; added to, so zeros to begin with
 };
 
 // out = w_x x + b for a few tokens; for many a matrix product is better.

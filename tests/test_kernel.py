@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from cellgate import kernel, ops
 from cellgate.errors import UsageError
-from cellgate.kernel import State, Weights, gru, lstm, rnn
-from cellgate.ops import GATES, Cell, reference
+from cellgate.kernel import State, Weights, gru, lstm, peephole, rnn
+from cellgate.ops import GATES, MEMORY, Cell, reference
 
-CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
-DOORS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+CELLS: tuple[Cell, ...] = ("lstm", "peephole", "gru", "rnn")
+DOORS = {"lstm": lstm, "peephole": peephole, "gru": gru, "rnn": rnn}
 
 needs_kernel = pytest.mark.skipif(kernel.missing is not None, reason=f"no kernel: {kernel.missing}")
 
@@ -69,7 +69,7 @@ def cases(draw: st.DrawFn) -> Case:
         draw(st.booleans()),
         draw(st.booleans()),
         draw(st.integers(0, 4)),
-        draw(st.lists(st.sampled_from(list(LAYOUTS)), min_size=8, max_size=8)),
+        draw(st.lists(st.sampled_from(list(LAYOUTS)), min_size=9, max_size=9)),
         draw(st.integers(0, 99)),
     )
 
@@ -92,9 +92,10 @@ def inputs_of(cell: Cell, case: Case) -> Inputs:
     x, w_x = draw(batch, case.steps, case.inputs), draw(rows, case.inputs)
     w_h, b = draw(rows, hidden, scale=hidden**-0.5), draw(rows)
     b_h = draw(hidden) if cell == "gru" and case.with_b_h else None
-    state = State(draw(batch, hidden), draw(batch, hidden) if cell == "lstm" else None) if case.with_state else None
+    p = draw(3, hidden) if cell == "peephole" else None
+    state = State(draw(batch, hidden), draw(batch, hidden) if cell in MEMORY else None) if case.with_state else None
     lengths = None if case.lengths is None else LAYOUTS[case.layouts[-1]](np.array(case.lengths, np.int64))
-    return Inputs(x, Weights(w_x, w_h, b, b_h), state, lengths)
+    return Inputs(x, Weights(w_x, w_h, b, b_h, p), state, lengths)
 
 
 def arrays(*parts: Any) -> list[Any]:
@@ -112,7 +113,7 @@ def equations(cell: Cell, inputs: Inputs, reverse: bool) -> list[Any]:
     x, weights, state, lengths = inputs
     shape = x.shape[0], weights.w_h.shape[1]
     if state is None:
-        state = State(np.zeros(shape, np.float32), np.zeros(shape, np.float32) if cell == "lstm" else None)
+        state = State(np.zeros(shape, np.float32), np.zeros(shape, np.float32) if cell in MEMORY else None)
     y, after = reference.run(
         cell,
         exact(x),
@@ -144,7 +145,7 @@ def test_door_meets_equations(cell: Cell, case: Case) -> None:
 
 def large(cell: Cell) -> Inputs:
     """Rows of which every thread gets some, and weights large enough to share out."""
-    return inputs_of(cell, Case(9, 5, 30, 130, [5, 0, 3, 5, 1, 2, 5, 4, 5], True, True, True, 0, ["plain"] * 8, 1))
+    return inputs_of(cell, Case(9, 5, 30, 130, [5, 0, 3, 5, 1, 2, 5, 4, 5], True, True, True, 0, ["plain"] * 9, 1))
 
 
 @needs_kernel
@@ -191,9 +192,18 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: gru(X, Weights(W.w_x[:15], W.w_h[:15], W.b[:15], W.b)),
         "weights.b_h: expected float32 [H] = [5], got float32 [20]",
     ),
+    "no p": (lambda: peephole(X, W), "weights.p: expected float32 [3, H] = [3, 5], got NoneType"),
+    "p": (lambda: peephole(X, W._replace(p=W.b)), "weights.p: expected float32 [3, H] = [3, 5], got float32 [20]"),
+    "p of lstm": (
+        lambda: lstm(X, W._replace(p=W.w_h[:3])),
+        "weights.p of lstm: expected None, only peephole has it; got",
+    ),
     "state.h": (lambda: lstm(X, W, STATE._replace(h=X[0])), "state.h: expected float32 [B, H] = [2, 5], got"),
     "state.c": (lambda: lstm(X, W, State(STATE.h)), "state.c: expected float32 [B, H] = [2, 5], got NoneType"),
-    "state.c of rnn": (lambda: rnn(X, RNN, STATE), "state.c of rnn: expected None, only lstm has it; got float32"),
+    "state.c of rnn": (
+        lambda: rnn(X, RNN, STATE),
+        "state.c of rnn: expected None, only lstm and peephole have it; got",
+    ),
     "lengths list": (lambda: lstm(X, W, None, NO_ARRAY), "lengths: expected int64 [B] = [2], got list"),
     "lengths dtype": (
         lambda: lstm(X, W, None, np.array([3, 3], np.int32)),
@@ -293,7 +303,7 @@ from cellgate import kernel
 assert kernel.missing == {reason!r}, kernel.missing
 assert kernel.widths() == []
 x = np.zeros((1, 1, 1), np.float32)
-for door in (kernel.lstm, kernel.gru, kernel.rnn):
+for door in (kernel.lstm, kernel.peephole, kernel.gru, kernel.rnn):
     told = refusal(lambda: door(x, kernel.Weights(x, x, x)))
     assert told == "no kernel: " + kernel.missing, told
 print("told")

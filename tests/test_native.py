@@ -13,10 +13,10 @@ from torch.export import Dim
 
 from cellgate.errors import UsageError
 from cellgate.kernel import missing, widths
-from cellgate.ops import GATES, Cell, Rows, State, Weights, backends, init_weights, lstm, native, reference
+from cellgate.ops import GATES, MEMORY, Cell, Rows, State, Weights, backends, init_weights, lstm, native, reference
 from cellgate.ops.choice import BACKENDS
 from cellgate.ops.values import Inputs, dense
-from tests.test_ops import CELLS, DOORS, outcome, pairs
+from tests.test_ops import CELLS, DOORS, SERVED, outcome, pairs
 
 pytestmark = pytest.mark.skipif(missing is not None, reason=f"no kernel: {missing}")
 
@@ -104,8 +104,9 @@ def given_of(cell: Cell, case: Case, dtype: torch.dtype = torch.float32) -> Give
         matrix(rows, hidden, hidden**-0.5),
         leaf(rows),
         leaf(hidden) if cell == "gru" else None,
+        matrix(3, hidden) if cell == "peephole" else None,
     )
-    state = State(matrix(batch, hidden), matrix(batch, hidden) if cell == "lstm" else None)
+    state = State(matrix(batch, hidden), matrix(batch, hidden) if cell in MEMORY else None)
     lengths = None if case.lengths is None else torch.tensor(case.lengths)
     if lengths is not None and case.turned:
         lengths = lengths.repeat_interleave(2)[::2]
@@ -187,11 +188,11 @@ def test_recurrence_has_the_same_bits_for_any_threads(cell: Cell, hidden: int, b
             call = tried.call(cell, False)._replace(threads=threads)
             kept = native.Kept(
                 torch.empty(tokens, kept_floats),
-                torch.empty(tokens, hidden) if cell == "lstm" else None,
+                torch.empty(tokens, hidden) if cell in MEMORY else None,
                 torch.empty(tokens, hidden),
             )
             y, after = native.recur(call, gates, tried.weights, tried.state, kept)
-            back = native.recur_backward(call, tried.weights.w_h, tried.state.c, kept, d_y, (None, None))
+            back = native.recur_backward(call, tried.weights, tried.state.c, kept, d_y, (None, None))
             return [part for part in (y, *after, *kept, *back) if part is not None]
 
         first = bits(1)
@@ -327,8 +328,7 @@ def test_a_wrong_index_is_named(entry: int, backend: str) -> None:
         lstm(Rows(torch.zeros(0, 4), torch.zeros(2, 3, dtype=torch.int64)), weights, backend=backend)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(("name", "cell"), SERVED)
 def test_rows_are_the_dense_inputs(name: str, cell: Cell) -> None:
     tried = given_of(cell, PLAIN._replace(layout="rows"))
     mine = outcome(*BACKENDS[name].run(cell, *tried[:4], False), tried.leaves)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -12,11 +13,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cellgate.errors import UsageError
 from cellgate.kernel import missing
-from cellgate.ops import GATES, Cell, State, Weights, backends, gru, init_weights, lstm, rnn
+from cellgate.ops import GATES, MEMORY, Cell, State, Weights, backends, gru, init_weights, lstm, peephole, rnn
 from cellgate.ops.choice import BACKENDS
 
-CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
-DOORS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+CELLS: tuple[Cell, ...] = ("lstm", "peephole", "gru", "rnn")
+TORCH_CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
+DOORS = {"lstm": lstm, "peephole": peephole, "gru": gru, "rnn": rnn}
 
 # Against the reference in float64, values and gradients alike. Weights are of size 0.7 and at most 6 steps
 # follow each other, so gradients reach some 30: float32's 6e-8 grows to about 5e-6.
@@ -24,26 +26,32 @@ TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10}
 
 
 def weights_of(cell: Cell, inputs: int, hidden: int, dtype: torch.dtype = torch.float32) -> Weights:
-    w_x, w_h, b, b_h = init_weights(cell, inputs, hidden)
-    return Weights(w_x.to(dtype), w_h.to(dtype), b.to(dtype), None if b_h is None else b_h.to(dtype))
+    parts = init_weights(cell, inputs, hidden)
+    return Weights(*(part if part is None else part.to(dtype) for part in parts))  # type: ignore[arg-type]
 
 
 def computes(name: str, cell: Cell, x: Tensor, weights: Weights) -> bool:
     """Whether a backend can be tried on this input; cudnn refuses CPU tensors, but its `run` takes them."""
-    return name == "cudnn" or BACKENDS[name].refuses(cell, x, weights) is None
+    return cell in TORCH_CELLS if name == "cudnn" else BACKENDS[name].refuses(cell, x, weights) is None
 
 
-PAIRS = [
-    pytest.param(name, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}")
+TRIED = [
+    pytest.param(name, cell, dtype, id=f"{name}-{cell}-{str(dtype).removeprefix('torch.')}")
     for name in BACKENDS
+    for cell in CELLS
     for dtype in TOLERANCE
-    if computes(name, "lstm", torch.zeros(1, 1, 1, dtype=dtype), weights_of("lstm", 1, 1, dtype))
+    if computes(name, cell, torch.zeros(1, 1, 1, dtype=dtype), weights_of(cell, 1, 1, dtype))
 ]
-NAMES = [
+SERVED = [
     pytest.param(
-        name, marks=pytest.mark.skipif(name == "native" and missing is not None, reason=f"no kernel: {missing}")
+        name,
+        cell,
+        id=f"{name}-{cell}",
+        marks=pytest.mark.skipif(name == "native" and missing is not None, reason=f"no kernel: {missing}"),
     )
     for name in BACKENDS
+    for cell in CELLS
+    if name in ("native", "reference") or cell in TORCH_CELLS
 ]
 
 
@@ -101,10 +109,11 @@ def inputs_of(cell: Cell, case: Case, dtype: torch.dtype, device: str = "cpu") -
             leaf(rows, hidden, scale=0.7),
             leaf(rows),
             leaf(hidden) if cell == "gru" else None,
+            leaf(3, hidden) if cell == "peephole" else None,
         ),
         State(
             leaf(case.batch, hidden, scale=float(case.with_state)),
-            leaf(case.batch, hidden, scale=float(case.with_state)) if cell == "lstm" else None,
+            leaf(case.batch, hidden, scale=float(case.with_state)) if cell in MEMORY else None,
         ),
         None if case.lengths is None else torch.tensor(case.lengths, device=device),
     )
@@ -134,16 +143,15 @@ def compare(name: str, cell: Cell, case: Case, dtype: torch.dtype, device: str =
         torch.testing.assert_close(value, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("name", "dtype"), PAIRS)
+@pytest.mark.parametrize(("name", "cell", "dtype"), TRIED)
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(case=cases())
-def test_backend_meets_reference(name: str, dtype: torch.dtype, cell: Cell, case: Case) -> None:
+def test_backend_meets_reference(name: str, cell: Cell, dtype: torch.dtype, case: Case) -> None:
     compare(name, cell, case, dtype)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", TORCH_CELLS)
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(case=cases())
 def test_cudnn_meets_reference_on_gpu(cell: Cell, case: Case) -> None:
@@ -152,7 +160,7 @@ def test_cudnn_meets_reference_on_gpu(cell: Cell, case: Case) -> None:
         compare("cudnn", cell, case, torch.float32, "cuda")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", TORCH_CELLS)
 def test_reference_is_torch_module(cell: Cell) -> None:
     """The independent judge: torch's bidirectional modules over packed rows, in float64."""
     case = Case(3, 5, 4, 3, [2, 5, 4], False, True, 1)
@@ -161,7 +169,7 @@ def test_reference_is_torch_module(cell: Cell) -> None:
     module_class = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell]
     module = module_class(4, 3, batch_first=True, bidirectional=True, dtype=torch.float64)
     for side, suffix in zip(sides, ("", "_reverse"), strict=True):
-        w_x, w_h, b, b_h = side.weights
+        w_x, w_h, b, b_h, _ = side.weights
         second = torch.zeros_like(b) if b_h is None else torch.cat([torch.zeros_like(b)[3:], b_h])
         for part, value in (("weight_ih", w_x), ("weight_hh", w_h), ("bias_ih", b), ("bias_hh", second)):
             getattr(module, f"{part}_l0{suffix}").data = value.detach()
@@ -183,46 +191,58 @@ def test_reference_is_torch_module(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(("cell", "peeps"), [*((cell, False) for cell in CELLS), ("lstm", True)])
-def test_reference_gradients_are_slopes(cell: Cell, peeps: bool, reverse: bool) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_reference_gradients_are_slopes(cell: Cell, reverse: bool) -> None:
     inputs = inputs_of(cell, Case(2, 3, 2, 2, [3, 1], reverse, True, 3), torch.float64)
-    peephole = torch.linspace(-1, 1, 6, dtype=torch.float64).view(3, 2).requires_grad_()
 
     def function(*leaves: Tensor) -> tuple[Tensor, ...]:
-        if peeps:
-            y, state = lstm(inputs.x, inputs.weights, inputs.state, inputs.lengths, reverse, peephole=peephole)
-        else:
-            y, state = DOORS[cell](*inputs, reverse, backend="reference")
+        y, state = DOORS[cell](*inputs, reverse, backend="reference")
         return y, *(part for part in state if part is not None)
 
     # The leaves are perturbed in place, so the function reads them through `inputs`.
-    extra = [peephole] if peeps else []
-    assert torch.autograd.gradcheck(function, (*inputs.leaves(), *extra))
+    assert torch.autograd.gradcheck(function, tuple(inputs.leaves()))
 
 
-def test_peephole_equations() -> None:
-    """Gers & Schmidhuber (2000), written out for one unit and one row."""
-    x, h, c = torch.tensor([0.3, -0.8, 0.5]).double(), torch.tensor(0.1).double(), torch.tensor(-0.4).double()
-    w_x, w_h, b = torch.linspace(-1, 1, 12).double().chunk(3)
-    p = torch.tensor([0.7, -0.9, 0.5]).double()
-    y, state = lstm(
-        x.view(1, 3, 1),
-        Weights(w_x[:, None], w_h[:, None], b),
-        State(h.view(1, 1), c.view(1, 1)),
-        peephole=p[:, None],
-    )
-    for t in range(3):
-        a = w_x * x[t] + w_h * h + b
-        i, f = torch.sigmoid(a[0] + p[0] * c), torch.sigmoid(a[1] + p[1] * c)
-        c = f * c + i * torch.tanh(a[2])
-        h = torch.sigmoid(a[3] + p[2] * c) * torch.tanh(c)
-        torch.testing.assert_close(y[0, t, 0], h)
-    torch.testing.assert_close(state, State(h.view(1, 1), c.view(1, 1)))
+def logistic(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", NAMES)
+def test_peephole_is_the_equations_of_its_paper(reverse: bool) -> None:
+    """torch has none to judge by: a loop over numbers, unit by unit, as Gers, Schraudolph & Schmidhuber write it."""
+    lengths = [2, 5, 0, 4]
+    inputs = inputs_of("peephole", Case(4, 5, 2, 3, lengths, reverse, True, 1), torch.float64)
+    x, weights, first, _ = inputs
+    y, state = peephole(*inputs, reverse, backend="reference")
+    assert weights.p is not None
+    assert first.c is not None
+    assert state.c is not None
+    w_x, w_h, b, p = (part.detach().numpy() for part in (weights.w_x, weights.w_h, weights.b, weights.p))
+    for row, length in enumerate(lengths):
+        h, c = first.h[row].detach().numpy().copy(), first.c[row].detach().numpy().copy()
+        for t in range(length - 1, -1, -1) if reverse else range(length):
+            sums = w_x @ x[row, t].detach().numpy() + w_h @ h + b
+            for unit in range(3):
+                i, f, g, o = sums[[unit, 3 + unit, 6 + unit, 9 + unit]]
+                before = c[unit]
+                c[unit] = logistic(f + p[1, unit] * before) * before + logistic(i + p[0, unit] * before) * np.tanh(g)
+                h[unit] = logistic(o + p[2, unit] * c[unit]) * np.tanh(c[unit])
+            np.testing.assert_allclose(y[row, t].detach().numpy(), h, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(state.h[row].detach().numpy(), h, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(state.c[row].detach().numpy(), c, rtol=1e-12, atol=1e-12)
+
+
+def test_without_peepholes_it_is_an_lstm() -> None:
+    inputs = inputs_of("lstm", Case(3, 6, 4, 5, [6, 2, 0], False, True, 2), torch.float32)
+    wanted, end = lstm(*inputs)
+    weights = inputs.weights._replace(p=torch.zeros(3, 5))
+    y, state = peephole(inputs.x, weights, inputs.state, inputs.lengths)
+    torch.testing.assert_close(y, wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(state, end, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("name", "cell"), SERVED)
 def test_padding_changes_nothing(name: str, cell: Cell, reverse: bool) -> None:
     case = Case(4, 6, 3, 5, [2, 6, 0, 4], reverse, True, 5)
     clean, dirty = (inputs_of(cell, case, torch.float32) for _ in range(2))
@@ -235,14 +255,13 @@ def test_padding_changes_nothing(name: str, cell: Cell, reverse: bool) -> None:
     values = outcome(*got, dirty.leaves())
     for value, expected in zip(values, outcome(*wanted, clean.leaves()), strict=True):
         assert torch.equal(value, expected)
-    gradient = values[3 if cell == "lstm" else 2]
+    gradient = values[3 if cell in MEMORY else 2]
     assert not got[0][past].any()
     assert not gradient[past].any()
     assert gradient[~past].all()
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "cell"), SERVED)
 def test_row_without_tokens_keeps_its_state(name: str, cell: Cell) -> None:
     inputs = inputs_of(cell, Case(3, 50, 3, 8, [0, 50, 0], False, True, 6), torch.float32)
     y, state = BACKENDS[name].run(cell, *inputs, False)
@@ -280,7 +299,7 @@ def test_pieces_are_the_whole(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_empty_batch_or_time(cell: Cell, shape: tuple[int, int]) -> None:
     x, weights = torch.zeros(*shape, 3), weights_of(cell, 3, 4)
-    first = State(torch.ones(shape[0], 4), torch.ones(shape[0], 4) if cell == "lstm" else None)
+    first = State(torch.ones(shape[0], 4), torch.ones(shape[0], 4) if cell in MEMORY else None)
     lengths = torch.zeros(shape[0], dtype=torch.int64)
     for reverse in (False, True):
         y, state = DOORS[cell](x, weights, first, lengths, reverse)
@@ -298,6 +317,13 @@ def test_choice_and_its_reasons() -> None:
     double = weights_of("gru", 4, 5, torch.float64)
     serving = [verdict.backend for verdict in backends("gru", x.double(), double) if verdict.serves]
     assert serving == ["reference"]
+
+
+@pytest.mark.parametrize(("dtype", "serves"), [(torch.float32, "native"), (torch.float64, "reference")])
+def test_torch_has_no_peephole(dtype: torch.dtype, serves: str) -> None:
+    verdicts = {each.backend: each for each in backends("peephole", X.to(dtype), weights_of("peephole", 4, 5, dtype))}
+    assert verdicts["cudnn"].refusal == verdicts["padded"].refusal == "torch has no LSTM with peepholes"
+    assert verdicts["reference" if missing else serves].serves
 
 
 X, W = torch.zeros(2, 3, 4), init_weights("lstm", 4, 5)
@@ -319,7 +345,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "state.c of rnn": (
         lambda: rnn(X, init_weights("rnn", 4, 5), STATE),
-        "state.c of rnn: expected None, only lstm has it; got float32 [2, 5]",
+        "state.c of rnn: expected None, only lstm and peephole have it; got float32 [2, 5]",
     ),
     "lengths list": (lambda: lstm(X, W, None, NO_TENSOR), "lengths: expected int64 [B] = [2], got list"),
     "lengths dtype": (
@@ -329,10 +355,22 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "lengths rows": (lambda: lstm(X, W, None, torch.tensor([3])), "expected int64 [B] = [2], got int64 [1]"),
     "too long": (lambda: lstm(X, W, None, torch.tensor([3, 4])), "expected 0 to T = 3, got 4 in row 1"),
     "negative": (lambda: lstm(X, W, None, torch.tensor([-1, 4])), "expected 0 to T = 3, got -1 in row 0"),
-    "peephole": (lambda: lstm(X, W, peephole=W.b), "peephole: expected float32 [3, H] = [3, 5]"),
+    "p": (
+        lambda: peephole(X, W._replace(p=W.b)),
+        "weights.p: expected float32 [3, H] = [3, 5] on cpu, as x is, got float32 [20] on cpu",
+    ),
+    "no p": (lambda: peephole(X, W), "weights.p: expected float32 [3, H] = [3, 5] on cpu, as x is, got NoneType"),
+    "p of lstm": (
+        lambda: lstm(X, W._replace(p=torch.zeros(3, 5))),
+        "weights.p of lstm: expected None, only peephole has it; got float32 [3, 5]",
+    ),
+    "state.c of peephole": (
+        lambda: peephole(X, init_weights("peephole", 4, 5), State(STATE.h)),
+        "state.c: expected float32 [B, H] = [2, 5] on cpu, as x is, got NoneType",
+    ),
     "peephole backend": (
-        lambda: lstm(X, W, backend="padded", peephole=torch.zeros(3, 5)),
-        "backend 'padded' refuses this lstm: it has no peepholes; use 'reference'",
+        lambda: peephole(X, init_weights("peephole", 4, 5), backend="padded"),
+        "backend 'padded' refuses this peephole: torch has no LSTM with peepholes",
     ),
     "backend name": (
         lambda: lstm(X, W, backend="refrence"),
@@ -355,12 +393,14 @@ def test_wrong_arguments_are_named(wrong: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_initial_weights(cell: Cell) -> None:
-    w_x, w_h, b, b_h = init_weights(cell, 6, 4, torch.Generator().manual_seed(3))
+    w_x, w_h, b, b_h, p = init_weights(cell, 6, 4, torch.Generator().manual_seed(3))
     again = init_weights(cell, 6, 4, torch.Generator().manual_seed(3))
     assert torch.equal(w_x, again.w_x)
     assert torch.equal(w_h, again.w_h)
     for block in w_h.chunk(GATES[cell]):
         torch.testing.assert_close(block @ block.T, torch.eye(4))
     assert w_x.abs().max() <= (6 / (6 + 4)) ** 0.5
-    assert b.tolist() == ([0] * 4 + [1] * 4 + [0] * 8 if cell == "lstm" else [0] * GATES[cell] * 4)
+    assert b.tolist() == ([0] * 4 + [1] * 4 + [0] * 8 if cell in MEMORY else [0] * GATES[cell] * 4)
     assert (b_h is None) == (cell != "gru")
+    assert (p is None) == (cell != "peephole")
+    assert p is None or p.tolist() == [[0] * 4] * 3

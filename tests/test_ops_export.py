@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from cellgate.errors import UsageError
-from cellgate.ops import Cell, State, Weights, gru, init_weights, lstm, rnn, translations
+from cellgate.ops import MEMORY, Cell, State, Weights, gru, init_weights, lstm, peephole, rnn, translations
 
-CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
-DOORS = {"lstm": lstm, "gru": gru, "rnn": rnn}
-NODES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+CELLS: tuple[Cell, ...] = ("lstm", "peephole", "gru", "rnn")
+DOORS = {"lstm": lstm, "peephole": peephole, "gru": gru, "rnn": rnn}
+NODES = {"lstm": "LSTM", "peephole": "LSTM", "gru": "GRU", "rnn": "RNN"}
 TOLERANCE = 2e-6  # float32 against float32, tanh and sigmoid by two libraries; outputs are below 1
 
 pytestmark = [
@@ -31,12 +30,14 @@ class Layer(torch.nn.Module):
         super().__init__()
         self.cell, self.reverse = cell, reverse
         weights = init_weights(cell, 3, 5)
-        noise = (part + 0.1 * torch.randn_like(part) for part in weights if part is not None)
-        self.parts = torch.nn.ParameterList(noise)
+        noise = {
+            name: part + 0.1 * torch.randn_like(part) for name, part in weights._asdict().items() if part is not None
+        }
+        self.parts = torch.nn.ParameterDict(noise)
 
     def forward(self, x: Tensor, lengths: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        state = State(h, c if self.cell == "lstm" else None)
-        y, after = DOORS[self.cell](x, Weights(*self.parts), state, lengths, self.reverse)
+        state = State(h, c if self.cell in MEMORY else None)
+        y, after = DOORS[self.cell](x, Weights(**self.parts), state, lengths, self.reverse)
         return y, *(part for part in after if part is not None)
 
 
@@ -48,7 +49,7 @@ class BothWays(torch.nn.Module):
         self.ahead, self.back = Layer("gru", False), Layer("gru", True)
 
     def forward(self, x: Tensor) -> Tensor:
-        sides = [gru(x, Weights(*side.parts), reverse=side.reverse)[0] for side in (self.ahead, self.back)]
+        sides = [gru(x, Weights(**side.parts), reverse=side.reverse)[0] for side in (self.ahead, self.back)]
         return torch.cat(sides, 2)
 
 
@@ -110,13 +111,20 @@ def test_export_without_lengths_or_state() -> None:
     np.testing.assert_allclose(answers(model, {"x": x})[0], wanted.numpy(), rtol=0, atol=TOLERANCE)
 
 
-def test_peephole_refuses_export() -> None:
-    class Peephole(torch.nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return lstm(x, init_weights("lstm", 3, 5), peephole=torch.zeros(3, 5))[0]
-
-    with pytest.raises(UsageError, match="an lstm with peepholes cannot be exported"):
-        torch.export.export(Peephole(), (torch.randn(2, 4, 3),))
+@pytest.mark.parametrize("reverse", [False, True])
+def test_each_peephole_reaches_its_own_gate(reverse: bool) -> None:
+    """One of p's rows at a time is large: taken for another gate's it would show."""
+    torch.manual_seed(3)
+    net, given = Layer("peephole", reverse), layer_inputs(6, [6, 4])
+    for row in range(3):
+        with torch.no_grad():
+            net.parts["p"].zero_()[row] = torch.linspace(-2, 2, 5)
+            wanted = net(**given)
+        model = exported(net, given, {name: {} for name in given})
+        (node,) = (node for node in model.graph.node if node.op_type == "LSTM")
+        assert len(node.input) == 8  # the last is ONNX's P
+        for value, expected in zip(answers(model, given), wanted, strict=True):
+            np.testing.assert_allclose(value, expected.numpy(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -124,7 +132,7 @@ def test_peephole_refuses_export() -> None:
 def test_operator_keeps_torch_rules(cell: Cell, reverse: bool) -> None:
     """Schema, shapes, gradients and tracing, by torch's own check."""
     weights = [part.requires_grad_() for part in init_weights(cell, 3, 5) if part is not None]
-    state = [torch.randn(4, 5, requires_grad=True) for _ in range(2 if cell == "lstm" else 1)]
+    state = [torch.randn(4, 5, requires_grad=True) for _ in range(2 if cell in MEMORY else 1)]
     x = torch.randn(4, 6, 3, requires_grad=True)
     arguments = (x, *weights, *state, torch.tensor([2, 6, 0, 4]), reverse)
     torch.library.opcheck(getattr(torch.ops.cellgate, cell).default, arguments)
@@ -133,7 +141,7 @@ def test_operator_keeps_torch_rules(cell: Cell, reverse: bool) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_operator_without_tokens_returns_copies(cell: Cell) -> None:
     weights = [part for part in init_weights(cell, 3, 5) if part is not None]
-    state = [torch.ones(2, 5) for _ in range(2 if cell == "lstm" else 1)]
+    state = [torch.ones(2, 5) for _ in range(2 if cell in MEMORY else 1)]
     lengths = torch.zeros(2, dtype=torch.int64)
     y, *after = getattr(torch.ops.cellgate, cell)(torch.ones(2, 0, 3), *weights, *state, lengths, False)
     assert y.shape == (2, 0, 5)

@@ -31,8 +31,11 @@ using Integers = std::vector<int64_t>;
 inline Floats floats(const Doubles& numbers) { return Floats(numbers.begin(), numbers.end()); }
 inline std::size_t size(int64_t count) { return static_cast<std::size_t>(count); }
 
-constexpr Cell all_cells[] = {Cell::lstm, Cell::gru, Cell::rnn};
-inline const char* name(Cell cell) { return cell == Cell::lstm ? "lstm" : cell == Cell::gru ? "gru" : "rnn"; }
+constexpr Cell all_cells[] = {Cell::lstm, Cell::gru, Cell::rnn, Cell::peephole};
+inline const char* name(Cell cell) {
+    constexpr const char* names[] = {"lstm", "gru", "rnn", "peephole"};
+    return names[static_cast<int>(cell)];
+}
 
 // ---- a problem and its answer
 
@@ -43,7 +46,7 @@ struct Problem {
     int64_t hidden, steps;
     Integers lengths, starts, index; // index: empty or [B, T]
     int64_t tokens = 0;
-    Doubles gates, w_h, b_h, h_0, c_0, d_y, d_h_n, d_c_n;
+    Doubles gates, w_h, b_h, p, h_0, c_0, d_y, d_h_n, d_c_n;
 
     int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
     int64_t gate_row(int64_t b, int64_t t) const {
@@ -59,16 +62,17 @@ struct Problem {
 // Where a kept h_{t-1} is followed by the next.
 inline int64_t before_stride(const Problem& p) { return p.hidden + 3; }
 
-enum Part { Y, H_N, C_N, KEPT, CELLS, BEFORE, D_GATES, D_H_0, D_C_0, PARTS };
-constexpr const char* part_names[PARTS] = {"y", "h_n", "c_n", "kept", "cells", "before", "d_gates", "d_h_0", "d_c_0"};
+enum Part { Y, H_N, C_N, KEPT, CELLS, BEFORE, D_GATES, D_H_0, D_C_0, D_P, PARTS };
+constexpr const char* part_names[PARTS] = {"y",      "h_n",     "c_n",   "kept",  "cells",
+                                           "before", "d_gates", "d_h_0", "d_c_0", "d_p"};
 
 template <class Numbers> struct Answer {
     Numbers parts[PARTS];
 
-    // All of it is NaN, so that what is not written is noticed.
+    // All of it is NaN, so that what is not written is noticed; but for d_p, which is added to.
     explicit Answer(const Problem& p) {
         const int64_t state = p.rows() * p.hidden, kept = p.tokens * kept_per_unit(p.cell) * p.hidden;
-        const int64_t memory = p.cell == Cell::lstm ? 1 : 0;
+        const int64_t memory = has_memory(p.cell) ? 1 : 0;
         const int64_t sizes[PARTS] = {state * p.steps,
                                       state,
                                       state * memory,
@@ -77,8 +81,9 @@ template <class Numbers> struct Answer {
                                       p.tokens * before_stride(p),
                                       kept,
                                       state,
-                                      state * memory};
-        for (int part = 0; part < PARTS; part++) parts[part].assign(size(sizes[part]), NAN);
+                                      state * memory,
+                                      p.cell == Cell::peephole ? 3 * state : 0};
+        for (int part = 0; part < PARTS; part++) parts[part].assign(size(sizes[part]), part == D_P ? 0 : NAN);
     }
     Numbers& operator[](Part part) { return parts[part]; }
 };
@@ -92,7 +97,7 @@ inline Problem make_problem(Cell cell, bool reverse, int64_t hidden, int64_t ste
         for (double& number : drawn) number = numbers(engine);
         return drawn;
     };
-    Problem p{cell, reverse, hidden, steps, lengths, {}, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}};
+    Problem p{cell, reverse, hidden, steps, lengths, {}, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}};
     for (int64_t length : lengths) p.starts.push_back(p.tokens), p.tokens += length;
     const int64_t rows = p.rows(), distinct = 5;
     if (table)
@@ -100,8 +105,9 @@ inline Problem make_problem(Cell cell, bool reverse, int64_t hidden, int64_t ste
     p.gates = draw((table ? distinct : p.tokens) * gates(cell) * hidden, 2);
     p.w_h = draw(gates(cell) * hidden * hidden, 2 / std::sqrt(static_cast<double>(hidden)));
     p.b_h = draw(cell == Cell::gru ? hidden : 0, 1);
+    p.p = draw(cell == Cell::peephole ? 3 * hidden : 0, 1);
     p.h_0 = draw(rows * hidden, 1), p.d_h_n = draw(rows * hidden, 1);
-    p.c_0 = draw(cell == Cell::lstm ? rows * hidden : 0, 1), p.d_c_n = draw(static_cast<int64_t>(p.c_0.size()), 1);
+    p.c_0 = draw(has_memory(cell) ? rows * hidden : 0, 1), p.d_c_n = draw(static_cast<int64_t>(p.c_0.size()), 1);
     p.d_y = draw(rows * steps * hidden, 1);
     for (int64_t b = 0; b < rows; b++) // not to be read
         for (int64_t i = lengths[size(b)] * hidden; i < steps * hidden; i++) p.d_y[size(b * steps * hidden + i)] = NAN;
@@ -121,9 +127,11 @@ inline void step(const Problem& p, const double* a, Doubles& h, Doubles& c, doub
     for (int64_t j = 0; j < H; j++) {
         auto sum = [&](int64_t gate) { return a[gate * H + j] + u[size(gate * H + j)]; };
         double &now = h[size(j)], *keep = kept + j;
-        if (p.cell == Cell::lstm) {
-            const double i = sigmoid(sum(0)), f = sigmoid(sum(1)), g = std::tanh(sum(2)), o = sigmoid(sum(3));
+        if (has_memory(p.cell)) {
+            auto peep = [&](int64_t gate) { return p.p.empty() ? 0 : p.p[size(gate * H + j)] * c[size(j)]; };
+            const double i = sigmoid(sum(0) + peep(0)), f = sigmoid(sum(1) + peep(1)), g = std::tanh(sum(2));
             c[size(j)] = f * c[size(j)] + i * g;
+            const double o = sigmoid(sum(3) + peep(2));
             now = o * std::tanh(c[size(j)]);
             keep[0] = i, keep[H] = f, keep[2 * H] = g, keep[3 * H] = o;
         } else if (p.cell == Cell::gru) {
@@ -139,17 +147,20 @@ inline void step(const Problem& p, const double* a, Doubles& h, Doubles& c, doub
 
 // d_h, d_c: gradients of this step's h and c on the way in, of the step before's on the way out.
 inline void step_back(const Problem& p, const double* kept, const double* c, const double* c_before,
-                      const double* h_before, Doubles& d_h, Doubles& d_c, double* d_gates) {
+                      const double* h_before, Doubles& d_h, Doubles& d_c, double* d_gates, double* d_p) {
     const int64_t H = p.hidden;
     for (int64_t j = 0; j < H; j++) {
         const double* keep = kept + j;
         double *d = d_gates + j, &dh = d_h[size(j)];
-        if (p.cell == Cell::lstm) {
+        if (has_memory(p.cell)) {
             const double i = keep[0], f = keep[H], g = keep[2 * H], o = keep[3 * H], bent = std::tanh(c[j]);
-            const double dc = d_c[size(j)] + dh * o * (1 - bent * bent);
-            d[0] = dc * g * i * (1 - i), d[H] = dc * c_before[j] * f * (1 - f), d[2 * H] = dc * i * (1 - g * g);
+            auto peep = [&](int64_t gate, double to) { return p.p.empty() ? 0 : to * p.p[size(gate * H + j)]; };
             d[3 * H] = dh * bent * o * (1 - o);
-            d_c[size(j)] = dc * f, dh = 0;
+            const double dc = d_c[size(j)] + dh * o * (1 - bent * bent) + peep(2, d[3 * H]);
+            d[0] = dc * g * i * (1 - i), d[H] = dc * c_before[j] * f * (1 - f), d[2 * H] = dc * i * (1 - g * g);
+            d_c[size(j)] = dc * f + peep(0, d[0]) + peep(1, d[H]), dh = 0;
+            if (p.p.empty()) continue;
+            d_p[j] += d[0] * c_before[j], d_p[H + j] += d[H] * c_before[j], d_p[2 * H + j] += d[3 * H] * c[j];
         } else if (p.cell == Cell::gru) {
             const double n = keep[0], r = keep[H], z = keep[2 * H], q = keep[3 * H], dn = dh * (1 - z) * (1 - n * n);
             d[0] = dn, d[H] = dn * q * r * (1 - r), d[2 * H] = dh * (h_before[j] - n) * z * (1 - z), d[3 * H] = dn * r;
@@ -164,7 +175,7 @@ inline void step_back(const Problem& p, const double* kept, const double* c, con
 
 inline Answer<Doubles> equations(const Problem& p) {
     Answer<Doubles> answer(p);
-    const int64_t H = p.hidden, kept = kept_per_unit(p.cell) * H, memory = p.cell == Cell::lstm ? H : 0;
+    const int64_t H = p.hidden, kept = kept_per_unit(p.cell) * H, memory = has_memory(p.cell) ? H : 0;
     auto row = [](const Doubles& from, int64_t b, int64_t width) {
         return Doubles(from.begin() + b * width, from.begin() + (b + 1) * width);
     };
@@ -193,7 +204,7 @@ inline Answer<Doubles> equations(const Problem& p) {
             const double* c_before = s == 0 ? p.c_0.data() + b * memory : answer[CELLS].data() + token(s - 1) * memory;
             step_back(p, &answer[KEPT][size(token(s) * kept)], c_now, c_before,
                       &answer[BEFORE][size(token(s) * before_stride(p))], d_h, d_c,
-                      &answer[D_GATES][size(token(s) * kept)]);
+                      &answer[D_GATES][size(token(s) * kept)], answer[D_P].data() + (p.p.empty() ? 0 : 3 * b * H));
         }
         put(d_h, answer[D_H_0], b * H), put(d_c, answer[D_C_0], b * memory);
     }
@@ -211,7 +222,7 @@ inline std::vector<Width> all_widths() {
 enum class Keep { apart, in_place, nothing };
 
 inline Answer<Floats> computed(const Problem& p, const Width& width, int threads, Keep keep = Keep::apart) {
-    const Floats w_h = floats(p.w_h), b_h = floats(p.b_h), h_0 = floats(p.h_0), c_0 = floats(p.c_0);
+    const Floats w_h = floats(p.w_h), b_h = floats(p.b_h), peep = floats(p.p), h_0 = floats(p.h_0), c_0 = floats(p.c_0);
     const Floats d_y = floats(p.d_y), d_h_n = floats(p.d_h_n), d_c_n = floats(p.d_c_n), given = floats(p.gates);
     Answer<Floats> answer(p);
     if (keep == Keep::in_place) answer[KEPT] = given;
@@ -219,10 +230,11 @@ inline Answer<Floats> computed(const Problem& p, const Width& width, int threads
     f.cell = p.cell, f.batch = p.batch();
     f.gates = keep == Keep::in_place ? answer[KEPT].data() : given.data();
     f.index = p.index.empty() ? nullptr : p.index.data();
-    f.w_h = w_h.data(), f.b_h = b_h.empty() ? nullptr : b_h.data(), f.h_0 = h_0.data(), f.c_0 = c_0.data();
+    f.w_h = w_h.data(), f.b_h = b_h.empty() ? nullptr : b_h.data(), f.p = peep.data(), f.h_0 = h_0.data(),
+    f.c_0 = c_0.data();
     f.y = answer[Y].data(), f.h_n = answer[H_N].data(), f.c_n = answer[C_N].data();
     if (keep != Keep::nothing) {
-        f.kept = answer[KEPT].data(), f.cells = p.cell == Cell::lstm ? answer[CELLS].data() : nullptr;
+        f.kept = answer[KEPT].data(), f.cells = has_memory(p.cell) ? answer[CELLS].data() : nullptr;
         f.before = answer[BEFORE].data(), f.before_stride = before_stride(p);
     }
     width.forward(f, threads);
@@ -230,8 +242,10 @@ inline Answer<Floats> computed(const Problem& p, const Width& width, int threads
     Backward b;
     b.cell = p.cell, b.batch = p.batch();
     b.kept = f.kept, b.cells = f.cells, b.before = f.before, b.before_stride = f.before_stride;
-    b.w_h = w_h.data(), b.c_0 = c_0.data(), b.d_y = d_y.data(), b.d_h_n = d_h_n.data(), b.d_c_n = d_c_n.data();
+    b.w_h = w_h.data(), b.p = peep.data(), b.c_0 = c_0.data(), b.d_y = d_y.data(), b.d_h_n = d_h_n.data(),
+    b.d_c_n = d_c_n.data();
     b.d_gates = answer[D_GATES].data(), b.d_h_0 = answer[D_H_0].data(), b.d_c_0 = answer[D_C_0].data();
+    b.d_p = p.p.empty() ? nullptr : answer[D_P].data();
     width.backward(b, threads);
     return answer;
 }

@@ -70,6 +70,9 @@ void check_slopes() {
             }
             expect_near(p.words() + ": slopes of gates", of_gates, slopes(p.gates), 1e-8);
             expect_near(p.words() + ": slopes of b_h", of_bias, slopes(p.b_h), 1e-8);
+            Doubles of_p(p.p.size()); // p meets every row
+            for (std::size_t i = 0; i < answer[D_P].size(); i++) of_p[i % of_p.size()] += answer[D_P][i];
+            expect_near(p.words() + ": slopes of p", of_p, slopes(p.p), 1e-8);
             expect_near(p.words() + ": slopes of h_0", answer[D_H_0], slopes(p.h_0), 1e-8);
             expect_near(p.words() + ": slopes of c_0", answer[D_C_0], slopes(p.c_0), 1e-8);
         }
@@ -139,11 +142,12 @@ void check_row_alone(const Width& width) {
         for (bool reverse : {false, true}) {
             const Problem p = make_problem(cell, reverse, 33, 7, {3, 7, 0, 1, 5, 2, 7});
             Answer<Floats> together = computed(p, width, 2);
-            const int64_t H = p.hidden, y = p.steps * H, memory = cell == Cell::lstm ? H : 0, depth = gates(cell) * H;
+            const int64_t H = p.hidden, y = p.steps * H, memory = has_memory(cell) ? H : 0, depth = gates(cell) * H;
             for (int64_t b = 0; b < p.rows(); b++) {
                 const int64_t length = p.lengths[size(b)], start = p.starts[size(b)];
                 Problem one = make_problem(cell, reverse, H, p.steps, {length});
-                one.w_h = p.w_h, one.b_h = p.b_h, one.gates = part(p.gates, start * depth, (start + length) * depth);
+                one.w_h = p.w_h, one.b_h = p.b_h, one.p = p.p,
+                one.gates = part(p.gates, start * depth, (start + length) * depth);
                 one.h_0 = part(p.h_0, b * H, b * H + H), one.c_0 = part(p.c_0, b * memory, b * memory + memory);
                 Answer<Floats> alone = computed(one, width, 1, Keep::nothing);
                 const std::string where =
@@ -181,7 +185,7 @@ void check_not_finite(const Width& width) {
                 check("w_h", &Problem::w_h, 20, false);
                 if (!std::isnan(wrong)) continue;
                 check("h_0", &Problem::h_0, 20, true);
-                if (cell == Cell::lstm) check("c_0", &Problem::c_0, 20, true);
+                if (has_memory(cell)) check("c_0", &Problem::c_0, 20, true);
             }
 }
 

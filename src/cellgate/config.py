@@ -7,7 +7,7 @@ import os
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cellgate.errors import UsageError, nearest
 
@@ -91,8 +91,8 @@ class TextConfig(Options):
 class EncoderConfig(Options):
     """Token vectors and the recurrent layers over them."""
 
-    cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """The recurrent cell."""
+    cell: Literal["lstm", "peephole", "gru", "rnn"] = "lstm"
+    """The recurrent cell; peephole: an LSTM whose gates see its memory."""
     layers: Annotated[int, Field(ge=1, le=3)] = 1
     """Recurrent layers, one above the other."""
     directions: Literal[1, 2] = 2
@@ -144,6 +144,14 @@ class AnswerConfig(Options):
     """Answer only where at least this sure (a probability)."""
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Choose that threshold on dev: this share of the answers given shall be right."""
+    out_of_scope: str = ""
+    """The label of texts that fit no other; how sure that must be is chosen on dev."""
+
+    @model_validator(mode="after")
+    def _one_threshold(self) -> Self:
+        if self.abstain_below and self.precision is not None:
+            raise ValueError("answer.abstain_below and answer.precision choose the same threshold; give one of them")
+        return self
 
 
 class TrainConfig(Options):

@@ -65,7 +65,7 @@ def _door(given: Token) -> Step:
 
 def _kernel(given: Token, threads: int) -> Step:
     """The numpy door, which needs no torch."""
-    w_x, w_h, b, _ = given.weights
+    w_x, w_h, b, *_ = given.weights
     weights = kernel.Weights(w_x.numpy(), w_h.numpy(), b.numpy())
     x, state = given.x.numpy(), kernel.State(given.h.numpy(), given.c.numpy())
 

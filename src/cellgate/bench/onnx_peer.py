@@ -20,7 +20,7 @@ def lstm_session(weights: Weights, threads: int, given: Sequence[str]) -> ort.In
     given: which of `sequence_lens` [B] int32, `initial_h` and `initial_c` [1, B, H] are inputs too. The weights are
     constants, so onnxruntime packs them once.
     """
-    w_x, w_h, b, _ = weights
+    w_x, w_h, b, *_ = weights
     bias = _in_onnx_order(b)
     constants = {"w": _in_onnx_order(w_x), "r": _in_onnx_order(w_h), "b": np.concatenate([bias, np.zeros_like(bias)])}
     inputs = ["x", "w", "r", "b", *(name if name in given else "" for name in _GIVEN)]

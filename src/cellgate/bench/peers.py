@@ -173,7 +173,7 @@ def _packed(layer: Layer) -> Contestant:
 
 
 def _torch_module(layer: Layer) -> nn.LSTM:
-    w_x, w_h, b, _ = layer.weights
+    w_x, w_h, b, *_ = layer.weights
     module = nn.LSTM(layer.shape.inputs, layer.shape.hidden, batch_first=True)
     with torch.no_grad():
         for parameter, value in zip(module.parameters(), (w_x, w_h, b, torch.zeros_like(b)), strict=True):
@@ -204,7 +204,7 @@ def keras_refuses(threads: int) -> str | None:
 def _keras(layer: Layer) -> Contestant:
     """A masked LSTM layer of Keras, compiled by JAX; compiling is over before anything is timed."""
     keras, jax = importlib.import_module("keras"), importlib.import_module("jax")
-    w_x, w_h, b, _ = layer.weights
+    w_x, w_h, b, *_ = layer.weights
     module = keras.layers.LSTM(layer.shape.hidden, return_sequences=True)
     module.build(tuple(layer.x.shape))
     module.set_weights([w_x.numpy().T, w_h.numpy().T, b.numpy()])

@@ -7,7 +7,7 @@ Axes, equations and the order of gates are those of `cellgate.ops`; all arrays a
 cpp/; docs/kernel.md says how it works and what it reaches.
 """
 
-from cellgate.kernel.arrays import State, Weights, gru, lstm, rnn
+from cellgate.kernel.arrays import State, Weights, gru, lstm, peephole, rnn
 from cellgate.kernel.built import missing, widths
 
-__all__ = ["State", "Weights", "gru", "lstm", "missing", "rnn", "widths"]
+__all__ = ["State", "Weights", "gru", "lstm", "missing", "peephole", "rnn", "widths"]

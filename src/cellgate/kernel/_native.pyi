@@ -20,6 +20,7 @@ def forward(
     index: int,
     w_h: int,
     b_h: int,
+    p: int,
     h_0: int,
     c_0: int,
     y: int,
@@ -43,6 +44,7 @@ def backward(
     before: int,
     before_stride: int,
     w_h: int,
+    p: int,
     c_0: int,
     d_y: int,
     d_h_n: int,
@@ -50,6 +52,7 @@ def backward(
     d_gates: int,
     d_h_0: int,
     d_c_0: int,
+    d_p: int,
     /,
 ) -> None: ...
 def project(

@@ -8,7 +8,7 @@ from cellgate.batch import Floats, Ints
 from cellgate.config import usable_cores
 from cellgate.errors import UsageError
 from cellgate.kernel.built import missing
-from cellgate.kernel.cells import GATES, NUMBERS, Cell
+from cellgate.kernel.cells import GATES, MEMORY, NUMBERS, Cell
 
 if missing is None:
     from cellgate.kernel import _native
@@ -24,10 +24,11 @@ class Weights(NamedTuple):
     w_h: Floats
     b: Floats
     b_h: Floats | None = None
+    p: Floats | None = None
 
 
 class State(NamedTuple):
-    """h [B, H] and, of an lstm, c [B, H]."""
+    """h [B, H] and, of an lstm or peephole, c [B, H]."""
 
     h: Floats
     c: Floats | None = None
@@ -43,6 +44,18 @@ def lstm(
 ) -> tuple[Floats, State]:
     """Run an lstm over x [B, T, I] -> y [B, T, H] and its last state; threads 0: all cores."""
     return _run("lstm", x, weights, state, lengths, reverse, threads)
+
+
+def peephole(
+    x: Floats,
+    weights: Weights,
+    state: State | None = None,
+    lengths: Ints | None = None,
+    reverse: bool = False,
+    threads: int = 0,
+) -> tuple[Floats, State]:
+    """Run an lstm with peepholes over x [B, T, I] -> y [B, T, H] and its last state; threads 0: all cores."""
+    return _run("peephole", x, weights, state, lengths, reverse, threads)
 
 
 def gru(
@@ -78,7 +91,7 @@ def _run(
         raise UsageError(f"threads: expected 0, for all cores, or more, got {threads}")
     _expect("x", x, "[B, T, I]", None)
     batch, steps, inputs = x.shape
-    w_x, w_h, b, b_h = _checked_weights(cell, weights, inputs)
+    w_x, w_h, b, b_h, p = _checked_weights(cell, weights, inputs)
     hidden = w_h.shape[1]
     h, c = _checked_state(cell, state, (batch, hidden))
     if lengths is not None:
@@ -99,7 +112,7 @@ def _run(
     after = State(np.empty_like(h), None if c is None else np.empty_like(c))
     _native.forward(
         layout, NUMBERS[cell], hidden, reverse, threads, 0,
-        _address(gates), 0, _address(w_h), _address(b_h), _address(h), _address(c),
+        _address(gates), 0, _address(w_h), _address(b_h), _address(p), _address(h), _address(c),
         _address(y), _address(after.h), _address(after.c), 0, 0, 0, 0,
     )  # fmt: skip
     return y, after
@@ -120,7 +133,7 @@ def _projected(tokens: Floats, w_x: Floats, b: Floats, threads: int) -> Floats:
 
 def _checked_weights(cell: Cell, weights: Weights, inputs: int) -> Weights:
     """Return the weights in one piece each; stop where they do not fit."""
-    w_x, w_h, b, b_h = weights
+    w_x, w_h, b, b_h, p = weights
     _expect("weights.w_h", w_h, "[G*H, H]", None)
     hidden = w_h.shape[-1]
     rows = GATES[cell] * hidden
@@ -132,18 +145,23 @@ def _checked_weights(cell: Cell, weights: Weights, inputs: int) -> Weights:
     if b_h is not None:
         _expect("weights.b_h", b_h, "[H]", (hidden,))
         b_h = np.ascontiguousarray(b_h)
-    return Weights(w_x, np.ascontiguousarray(w_h), b, b_h)
+    if p is not None and cell != "peephole":
+        raise UsageError(f"weights.p of {cell}: expected None, only peephole has it; got {_described(p)}")
+    if cell == "peephole":
+        _expect("weights.p", p, "[3, H]", (3, hidden))
+    p = None if p is None else np.ascontiguousarray(p)
+    return Weights(w_x, np.ascontiguousarray(w_h), b, b_h, p)
 
 
 def _checked_state(cell: Cell, state: State | None, shape: tuple[int, int]) -> State:
     """Return the state in one piece each, zeros where it is None; stop where it does not fit."""
     if state is None:
-        return State(np.zeros(shape, np.float32), np.zeros(shape, np.float32) if cell == "lstm" else None)
+        return State(np.zeros(shape, np.float32), np.zeros(shape, np.float32) if cell in MEMORY else None)
     h, c = state
     _expect("state.h", h, "[B, H]", shape)
-    if cell != "lstm":
+    if cell not in MEMORY:
         if c is not None:
-            raise UsageError(f"state.c of {cell}: expected None, only lstm has it; got {_described(c)}")
+            raise UsageError(f"state.c of {cell}: expected None, only lstm and peephole have it; got {_described(c)}")
         return State(np.ascontiguousarray(h))
     _expect("state.c", c, "[B, H]", shape)
     return State(np.ascontiguousarray(h), np.ascontiguousarray(c))

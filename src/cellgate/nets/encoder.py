@@ -11,9 +11,9 @@ from cellgate.config import EncoderConfig
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.tables import Table, sum_rows
-from cellgate.ops import Inputs, Rows, State, Weights, gru, init_weights, lstm, rnn
+from cellgate.ops import MEMORY, Inputs, Rows, State, Weights, gru, init_weights, lstm, peephole, rnn
 
-_CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+_CELLS = {"lstm": lstm, "peephole": peephole, "gru": gru, "rnn": rnn}
 _SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
 
 
@@ -93,7 +93,7 @@ class Encoder(nn.Module):
         state = self.vectors.initial_state(rows)
         if self.streams:
             for layer in range(self.config.layers):
-                for name in ("h", "c") if self.config.cell == "lstm" else ("h",):
+                for name in ("h", "c") if self.config.cell in MEMORY else ("h",):
                     state[f"layer{layer}.{name}"] = torch.zeros(rows, self.config.hidden)
         return state
 

@@ -1,4 +1,4 @@
-"""The recurrence: LSTM, GRU and plain RNN as pure functions of tensors, and the backends under them.
+"""The recurrence: LSTM with and without peepholes, GRU and plain RNN as pure functions of tensors.
 
     y, state = lstm(x, weights, state, lengths, reverse=False)
 
@@ -8,7 +8,7 @@ a value passed in and handed back; nothing is remembered here. One call is one l
 Legend of axes, for every module in this folder:
 
     B  rows of the batch        T  positions in time      I  inputs of one token
-    H  hidden units             G  gates: lstm 4, gru 3, rnn 1
+    H  hidden units             G  gates: lstm and peephole 4, gru 3, rnn 1
     x [B, T, I]   y [B, T, H]   state.h, state.c [B, H]   lengths [B], int64, 0 to T
 
 A position past its row's length is not computed: y is zero there and the state is left alone; what x holds
@@ -25,11 +25,12 @@ refuse. While a graph is exported each cell is one operator, `cellgate::lstm` an
 from cellgate.ops.choice import Verdict, backends
 from cellgate.ops.initial import init_weights
 from cellgate.ops.onnx import translations
-from cellgate.ops.recurrence import gru, lstm, rnn
-from cellgate.ops.values import GATES, Cell, Inputs, Rows, State, Weights
+from cellgate.ops.recurrence import gru, lstm, peephole, rnn
+from cellgate.ops.values import GATES, MEMORY, Cell, Inputs, Rows, State, Weights
 
 __all__ = [
     "GATES",
+    "MEMORY",
     "Cell",
     "Inputs",
     "Rows",
@@ -40,6 +41,7 @@ __all__ = [
     "gru",
     "init_weights",
     "lstm",
+    "peephole",
     "rnn",
     "translations",
 ]

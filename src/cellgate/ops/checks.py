@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cellgate.errors import UsageError
-from cellgate.ops.values import GATES, Cell, Inputs, Rows, State, Weights
+from cellgate.ops.values import GATES, MEMORY, Cell, Inputs, Rows, State, Weights
 
 
 def check_weights(cell: Cell, x: Inputs, weights: Weights) -> None:
@@ -13,7 +13,7 @@ def check_weights(cell: Cell, x: Inputs, weights: Weights) -> None:
         _check_rows(x)
     elif not isinstance(x, Tensor) or x.ndim != 3 or not x.is_floating_point():
         raise UsageError(f"x: expected a floating-point tensor [B, T, I], got {_described(x)}")
-    w_x, w_h, b, b_h = weights
+    w_x, w_h, b, b_h, p = weights
     if not isinstance(w_h, Tensor) or w_h.ndim != 2 or w_h.shape[0] != GATES[cell] * w_h.shape[1]:
         axes = "[H, H]" if GATES[cell] == 1 else f"[{GATES[cell]}*H, H]"
         raise UsageError(f"weights.w_h of {cell}: expected {axes}, got {_described(w_h)}")
@@ -25,6 +25,10 @@ def check_weights(cell: Cell, x: Inputs, weights: Weights) -> None:
         raise UsageError(f"weights.b_h of {cell}: expected None, only gru has it; got {_described(b_h)}")
     if b_h is not None:
         _expect("weights.b_h", b_h, "[H]", (hidden,), x)
+    if p is not None and cell != "peephole":
+        raise UsageError(f"weights.p of {cell}: expected None, only peephole has it; got {_described(p)}")
+    if cell == "peephole":
+        _expect("weights.p", p, "[3, H]", (3, hidden), x)
 
 
 def checked_state(cell: Cell, x: Inputs, weights: Weights, state: State | None) -> State:
@@ -35,12 +39,12 @@ def checked_state(cell: Cell, x: Inputs, weights: Weights, state: State | None) 
         def zeros() -> Tensor:
             return weights.w_h.new_zeros(shape)
 
-        return State(zeros(), zeros() if cell == "lstm" else None)
+        return State(zeros(), zeros() if cell in MEMORY else None)
     _expect("state.h", state.h, "[B, H]", shape, x)
-    if cell == "lstm":
+    if cell in MEMORY:
         _expect("state.c", state.c, "[B, H]", shape, x)
     elif state.c is not None:
-        raise UsageError(f"state.c of {cell}: expected None, only lstm has it; got {_described(state.c)}")
+        raise UsageError(f"state.c of {cell}: expected None, only lstm and peephole have it; got {_described(state.c)}")
     return state
 
 
@@ -59,11 +63,6 @@ def checked_lengths(x: Inputs, lengths: Tensor | None) -> Tensor | None:
         row = lengths.tolist().index(wrong)
         raise UsageError(f"lengths: expected 0 to T = {steps}, got {wrong} in row {row}")
     return None if low == steps else lengths.to(x.device)
-
-
-def check_peephole(x: Inputs, weights: Weights, peephole: Tensor) -> None:
-    """Stop where peephole is no [3, H]."""
-    _expect("peephole", peephole, "[3, H]", (3, weights.w_h.shape[1]), x)
 
 
 def _check_rows(x: Rows) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cellgate.ops.lengths import kept, past_end, turned
-from cellgate.ops.torch_rnn import over_packed, over_padded, parameters
+from cellgate.ops.torch_rnn import FUNCTIONS, over_packed, over_padded, parameters
 from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -16,6 +16,8 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse what is not on a GPU with cuDNN."""
+    if cell not in FUNCTIONS:
+        return "torch has no LSTM with peepholes"
     if x.device.type != "cuda":
         return f"it runs on a GPU, x is on {x.device}"
     if not torch.backends.cudnn.is_available():  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from torch import Tensor
 from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
 from cellgate.kernel.built import missing
-from cellgate.kernel.cells import KEPT, NUMBERS
+from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
 
 if missing is None:
@@ -89,9 +89,9 @@ class Kept(NamedTuple):
     """What backward needs of each token."""
 
     gates: Tensor
-    """[N, kept*H]; lstm: i, f, g, o; gru: n, r, z, U_n h + b_h; rnn: y."""
+    """[N, kept*H]; lstm and peephole: i, f, g, o; gru: n, r, z, U_n h + b_h; rnn: y."""
     cells: Tensor | None
-    """[N, H], lstm: c_t."""
+    """[N, H], lstm and peephole: c_t."""
     before: Tensor
     """[N, H], h_{t-1}; rows may have a gap between them."""
 
@@ -126,7 +126,7 @@ def recur(call: Call, gates: Tensor, weights: Weights, state: State, kept: Kept 
     """Take the steps: gates [N, G*H] -> y [B, T, H] and the last state; fills `kept` where it is given."""
     hidden = weights.w_h.shape[1]
     y = gates.new_empty(*call.shape, hidden)
-    h, c, w_h, b_h = map(_whole, (*state, weights.w_h, weights.b_h))
+    h, c, w_h, b_h, p = map(_whole, (*state, weights.w_h, weights.b_h, weights.p))
     # Not like state.h, which may be transposed.
     after = State(y.new_empty(state.h.shape), None if c is None else y.new_empty(c.shape))
     left = (0, 0, 0, 0)
@@ -134,32 +134,50 @@ def recur(call: Call, gates: Tensor, weights: Weights, state: State, kept: Kept 
         left = (_address(kept.gates), _address(kept.cells), _address(kept.before), kept.before.stride(0))
     _native.forward(
         call.layout, NUMBERS[call.cell], hidden, call.reverse, call.threads, call.width,
-        _address(gates), _address(call.table_index), _address(w_h), _address(b_h), _address(h), _address(c),
-        _address(y), _address(after.h), _address(after.c), *left,
+        _address(gates), _address(call.table_index), _address(w_h), _address(b_h), _address(p),
+        _address(h), _address(c), _address(y), _address(after.h), _address(after.c), *left,
     )  # fmt: skip
     return y, after
 
 
+class Back(NamedTuple):
+    """Gradients that the steps give."""
+
+    gates: Tensor
+    """[N, kept*H]"""
+    h: Tensor
+    """[B, H], of the first state."""
+    c: Tensor | None
+    p: Tensor | None
+    """[3, H]"""
+
+
 def recur_backward(
-    call: Call, w_h: Tensor, c: Tensor | None, kept: Kept, d_y: Tensor, d_after: tuple[Tensor | None, Tensor | None]
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Go back through the steps -> gradients of the gates [N, kept*H] and of the first state's h and c."""
-    hidden = w_h.shape[1]
+    call: Call,
+    weights: Weights,
+    c: Tensor | None,
+    kept: Kept,
+    d_y: Tensor,
+    d_after: tuple[Tensor | None, Tensor | None],
+) -> Back:
+    """Go back through the steps."""
+    hidden = weights.w_h.shape[1]
     d_gates = torch.empty_like(kept.gates)
     d_h = d_y.new_empty(call.shape[0], hidden)
     d_c = None if c is None else torch.empty_like(d_h)
-    w_h_whole, c, d_y_whole, d_h_n, d_c_n = map(_whole, (w_h, c, d_y, *d_after))
+    d_p = None if weights.p is None else d_y.new_zeros(call.shape[0], 3, hidden)  # by row, so that threads share none
+    w_h, p, c, d_y_whole, d_h_n, d_c_n = map(_whole, (weights.w_h, weights.p, c, d_y, *d_after))
     _native.backward(
         call.layout, NUMBERS[call.cell], hidden, call.reverse, call.threads, call.width,
         _address(kept.gates), _address(kept.cells), _address(kept.before), kept.before.stride(0),
-        _address(w_h_whole), _address(c), _address(d_y_whole), _address(d_h_n), _address(d_c_n),
-        _address(d_gates), _address(d_h), _address(d_c),
+        _address(w_h), _address(p), _address(c), _address(d_y_whole), _address(d_h_n), _address(d_c_n),
+        _address(d_gates), _address(d_h), _address(d_c), _address(d_p),
     )  # fmt: skip
-    return d_gates, d_h, d_c
+    return Back(d_gates, d_h, d_c, None if d_p is None else d_p.sum(0))
 
 
 class _Layer(torch.autograd.Function):
-    """x (or a table), weights, state -> y [B, T, H], h [B, H] and for lstm c [B, H]."""
+    """x (or a table), weights, state -> y [B, T, H], h [B, H] and where it has one c [B, H]."""
 
     @staticmethod
     def forward(
@@ -170,10 +188,11 @@ class _Layer(torch.autograd.Function):
         w_h: Tensor,
         b: Tensor,
         b_h: Tensor | None,
+        p: Tensor | None,
         h: Tensor,
         c: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        weights, hidden = Weights(w_x, w_h, b, b_h), w_h.shape[1]
+        weights, hidden = Weights(w_x, w_h, b, b_h, p), w_h.shape[1]
         # Beside each token's input stands the h it meets: both weights' gradients are then one product.
         joined = call.table_index is None
         gates, inputs = project(call, x, w_x, b, hidden if joined else 0)
@@ -181,7 +200,7 @@ class _Layer(torch.autograd.Function):
         kept = Kept(
             # The kernel reads a token's gates before it writes what it keeps of them.
             gates if joined and call.cell != "gru" else gates.new_empty(tokens, KEPT[call.cell] * hidden),
-            gates.new_empty(tokens, hidden) if call.cell == "lstm" else None,
+            gates.new_empty(tokens, hidden) if call.cell in MEMORY else None,
             inputs[:, x.shape[-1] :] if joined else gates.new_empty(tokens, hidden),
         )
         ctx.call = call
@@ -199,22 +218,22 @@ class _Layer(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph=True; once_differentiable would give a gradient that is cut off
             raise UsageError("backend 'native' has no gradients of gradients; use backend='reference'")
-        inputs, gates, cells, before, w_x, w_h, b, b_h, c = ctx.saved_tensors
+        inputs, gates, cells, before, w_x, w_h, b, b_h, p, c = ctx.saved_tensors
+        weights = Weights(w_x, w_h, b, b_h, p)
         if d_y is None:
             d_y = w_h.new_zeros(*ctx.call.shape, w_h.shape[1])
-        d_gates, d_h_0, d_c_0 = recur_backward(ctx.call, w_h, c, Kept(gates, cells, before), d_y, (d_h, d_c))
-        weights = Weights(w_x, w_h, b, b_h)
+        back = recur_backward(ctx.call, weights, c, Kept(gates, cells, before), d_y, (d_h, d_c))
         gradients = _gru_gradients if ctx.call.cell == "gru" else _gradients
-        d_gates, d_weights = gradients(ctx.call, d_gates, inputs, before, weights)
+        d_gates, d_weights = gradients(ctx.call, back.gates, inputs, before, weights)
         d_x = None
         if ctx.needs_input_grad[1]:
             w_x = w_x.roll(w_h.shape[1], 0) if ctx.call.cell == "gru" else w_x
             d_x = _unfolded(ctx.call, (d_gates @ w_x).float())  # where backward is called under autocast
-        return None, d_x, *d_weights, d_h_0, d_c_0
+        return None, d_x, *d_weights._replace(p=back.p), back.h, back.c
 
 
 def _gradients(call: Call, d_gates: Tensor, inputs: Tensor, before: Tensor, weights: Weights) -> tuple[Tensor, Weights]:
-    """From d_gates [N, G*H] of an lstm or rnn, those of the inputs' own rows [N or U, G*H] and of the weights."""
+    """From d_gates [N, G*H] of any but a gru, those of the inputs' own rows [N or U, G*H] and of the weights."""
     d_b = d_gates.sum(0)
     if call.table_index is None:
         depth = weights.w_x.shape[1]

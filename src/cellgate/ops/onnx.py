@@ -22,13 +22,30 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Map each operator of `cellgate.ops` to the function that writes its ONNX node."""
     return {
         torch.ops.cellgate.lstm.default: _lstm,
+        torch.ops.cellgate.peephole.default: _peephole,
         torch.ops.cellgate.gru.default: _gru,
         torch.ops.cellgate.rnn.default: _rnn,
     }
 
 
 def _lstm(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, c: Value, lengths: Value, reverse: bool) -> Triple:
+    return _lstm_node(x, (w_x, w_h, b), (h, c), lengths, reverse, ())
+
+
+def _peephole(
+    x: Value, w_x: Value, w_h: Value, b: Value, p: Value, h: Value, c: Value, lengths: Value, reverse: bool
+) -> Triple:
     op = _opset()
+    i, f, o = op.Split(p, num_outputs=3, axis=0)  # [1, H] each, so this axis serves as that of directions
+    return _lstm_node(x, (w_x, w_h, b), (h, c), lengths, reverse, (op.Concat(i, o, f, axis=1),))
+
+
+def _lstm_node(
+    x: Value, weights: Triple, state: Pair, lengths: Value, reverse: bool, peepholes: tuple[Value, ...]
+) -> Triple:
+    op = _opset()
+    w_x, w_h, b = weights
+    h, c = state
 
     def reordered(rows: Value) -> Value:
         i, f, g, o = op.Split(rows, num_outputs=4, axis=0)
@@ -43,6 +60,7 @@ def _lstm(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, c: Value, length
         op.Cast(lengths, to=INT32),
         _one(h),
         _one(c),
+        *peepholes,
         hidden_size=_hidden_size(w_h),
         direction=_direction(reverse),
     )

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from cellgate.ops.choice import chosen
-from cellgate.ops.values import Cell, Inputs, State, Weights, dense
+from cellgate.ops.values import MEMORY, Cell, Inputs, State, Weights, dense
 
 SCHEMAS: dict[Cell, str] = {
     "lstm": "lstm(Tensor x, Tensor w_x, Tensor w_h, Tensor b, Tensor h, Tensor c, Tensor lengths,"
+    " bool reverse) -> (Tensor y, Tensor h, Tensor c)",
+    "peephole": "peephole(Tensor x, Tensor w_x, Tensor w_h, Tensor b, Tensor p, Tensor h, Tensor c, Tensor lengths,"
     " bool reverse) -> (Tensor y, Tensor h, Tensor c)",
     "gru": "gru(Tensor x, Tensor w_x, Tensor w_h, Tensor b, Tensor b_h, Tensor h, Tensor lengths,"
     " bool reverse) -> (Tensor y, Tensor h)",
@@ -32,9 +34,12 @@ def run(
     x = dense(x)
     if lengths is None:
         lengths = torch.full((x.shape[0],), x.shape[1], device=x.device)
-    w_x, w_h, b, b_h = weights
+    w_x, w_h, b, b_h, p = weights
     h, c = state
-    if c is not None:
+    if cell == "peephole":
+        y, h, c = torch.ops.cellgate.peephole(x, w_x, w_h, b, p, h, c, lengths, reverse)
+        return y, State(h, c)
+    if cell == "lstm":
         y, h, c = torch.ops.cellgate.lstm(x, w_x, w_h, b, h, c, lengths, reverse)
         return y, State(h, c)
     if cell == "gru":
@@ -50,6 +55,22 @@ def _lstm(
 ) -> tuple[Tensor, ...]:
     weights = Weights(w_x, w_h, b)
     y, after = chosen("lstm", x, weights, None).run("lstm", x, weights, State(h, c), lengths, reverse)
+    return y, *(value for value in after if value is not None)
+
+
+def _peephole(  # an operator takes its tensors one by one
+    x: Tensor,
+    w_x: Tensor,
+    w_h: Tensor,
+    b: Tensor,
+    p: Tensor,
+    h: Tensor,
+    c: Tensor,
+    lengths: Tensor,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    weights = Weights(w_x, w_h, b, p=p)
+    y, after = chosen("peephole", x, weights, None).run("peephole", x, weights, State(h, c), lengths, reverse)
     return y, *(value for value in after if value is not None)
 
 
@@ -96,7 +117,7 @@ def _register(cell: Cell, kernel: Callable[..., tuple[Tensor, ...]]) -> None:
     def shapes(*arguments: Tensor) -> tuple[Tensor, ...]:
         x, w_h = arguments[0], arguments[2]
         batch, steps, hidden = x.shape[0], x.shape[1], w_h.shape[1]
-        states = 2 if cell == "lstm" else 1
+        states = 2 if cell in MEMORY else 1
         return x.new_empty(batch, steps, hidden), *(x.new_empty(batch, hidden) for _ in range(states))
 
     LIBRARY.impl(cell, values, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
@@ -105,5 +126,6 @@ def _register(cell: Cell, kernel: Callable[..., tuple[Tensor, ...]]) -> None:
 
 
 _register("lstm", _lstm)
+_register("peephole", _peephole)
 _register("gru", _gru)
 _register("rnn", _rnn)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cellgate.ops.lengths import last, past_end, turned
-from cellgate.ops.torch_rnn import over_padded, parameters
+from cellgate.ops.torch_rnn import FUNCTIONS, over_padded, parameters
 from cellgate.ops.values import Cell, Inputs, State, Weights, dense
 
 # sigmoid is exactly 0 below -104 and 1 above 17 in float32, so the gate's other terms may reach 9,800.
@@ -18,6 +18,8 @@ SHUT = 1e4
 
 def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse all but float32 on a CPU."""
+    if cell not in FUNCTIONS:
+        return "torch has no LSTM with peepholes"
     if x.device.type != "cpu":
         return f"it runs on a CPU, x is on {x.device}"
     if x.dtype != torch.float32:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cellgate.errors import UsageError
-from cellgate.ops import opaque, reference
-from cellgate.ops.checks import check_peephole, check_weights, checked_lengths, checked_state
+from cellgate.ops import opaque
+from cellgate.ops.checks import check_weights, checked_lengths, checked_state
 from cellgate.ops.choice import check_name, chosen
-from cellgate.ops.values import Cell, Inputs, State, Weights, dense
+from cellgate.ops.values import Cell, Inputs, State, Weights
 
 Run = Callable[[Cell, Inputs, Weights, State, Tensor | None, bool], tuple[Tensor, State]]
 
@@ -21,7 +20,6 @@ def lstm(
     lengths: Tensor | None = None,
     reverse: bool = False,
     backend: str | None = None,
-    peephole: Tensor | None = None,
 ) -> tuple[Tensor, State]:
     """Run a long short-term memory over x [B, T, I] -> y [B, T, H] and State(h, c), both [B, H].
 
@@ -29,21 +27,38 @@ def lstm(
         c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)
         h_t = sigmoid(o) * tanh(c_t);   y_t = h_t
 
-    With `peephole` [3, H], rows p_i, p_f, p_o, the gates see the memory: i + p_i * c_{t-1},
-    f + p_f * c_{t-1}, o + p_o * c_t. Only the reference computes that, and no export knows it.
-
-    Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997; the gate f and the
-    peepholes: Gers, Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000, and Gers &
-    Schmidhuber, "Recurrent nets that time and count", IJCNN 2000.
+    Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997; the gate f: Gers,
+    Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000.
     """
     check_weights("lstm", x, weights)
     state = checked_state("lstm", x, weights, state)
     lengths = checked_lengths(x, lengths)
-    if peephole is not None:
-        check_peephole(x, weights, peephole)
-        _refuse_peephole(backend)
-        return reference.run_peephole(peephole, dense(x), weights, state, lengths, reverse)
     return _serving("lstm", x, weights, backend)("lstm", x, weights, state, lengths, reverse)
+
+
+def peephole(
+    x: Inputs,
+    weights: Weights,
+    state: State | None = None,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    backend: str | None = None,
+) -> tuple[Tensor, State]:
+    """Run an lstm with peepholes over x [B, T, I] -> y [B, T, H] and State(h, c), both [B, H].
+
+        i, f, g, o = split(W_x x_t + W_h h_{t-1} + b);   p_i, p_f, p_o = p
+        c_t = sigmoid(f + p_f * c_{t-1}) * c_{t-1} + sigmoid(i + p_i * c_{t-1}) * tanh(g)
+        h_t = sigmoid(o + p_o * c_t) * tanh(c_t);   y_t = h_t
+
+    The gates see the memory even where the gate o hides it from h: an lstm that counts and times.
+
+    Gers & Schmidhuber, "Recurrent nets that time and count", IJCNN 2000; Gers, Schraudolph & Schmidhuber, "Learning
+    precise timing with LSTM recurrent networks", Journal of Machine Learning Research 3, 2002.
+    """
+    check_weights("peephole", x, weights)
+    state = checked_state("peephole", x, weights, state)
+    lengths = checked_lengths(x, lengths)
+    return _serving("peephole", x, weights, backend)("peephole", x, weights, state, lengths, reverse)
 
 
 def gru(
@@ -100,13 +115,3 @@ def _serving(cell: Cell, x: Inputs, weights: Weights, backend: str | None) -> Ru
             check_name(backend)
         return opaque.run
     return chosen(cell, x, weights, backend).run
-
-
-def _refuse_peephole(backend: str | None) -> None:
-    """Stop where a backend other than the reference, or an export, is asked for peepholes."""
-    if backend is not None:
-        check_name(backend)
-    if backend not in (None, "reference"):
-        raise UsageError(f"backend {backend!r} refuses this lstm: it has no peepholes; use 'reference'")
-    if torch.compiler.is_exporting():
-        raise UsageError("peephole: an lstm with peepholes cannot be exported; train one without to export it")

@@ -12,11 +12,12 @@ FUNCTIONS: dict[Cell, Callable[..., tuple[Tensor, ...]]] = {
     "gru": torch.gru,
     "rnn": torch.rnn_tanh,
 }
+"""None for peephole: torch has none."""
 
 
 def parameters(weights: Weights) -> list[Tensor]:
     """Spell the weights as torch does, with two biases: [G*H, I], [G*H, H], [G*H], [G*H]."""
-    w_x, w_h, b, b_h = weights
+    w_x, w_h, b, b_h, _ = weights
     b_hidden = torch.zeros_like(b)
     if b_h is not None:
         b_hidden = torch.cat([b_hidden[b_h.shape[0] :], b_h])

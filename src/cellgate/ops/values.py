@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from cellgate.kernel.cells import GATES, Cell
+from cellgate.kernel.cells import GATES, MEMORY, Cell
 
-__all__ = ["GATES", "Cell", "Inputs", "Rows", "State", "Weights", "dense"]
+__all__ = ["GATES", "MEMORY", "Cell", "Inputs", "Rows", "State", "Weights", "dense"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def dense(x: Inputs) -> Tensor:
 
 
 class Weights(NamedTuple):
-    """One layer, one direction. Row blocks of H: lstm i, f, g, o; gru r, z, n; rnn one."""
+    """One layer, one direction. Row blocks of H: lstm and peephole i, f, g, o; gru r, z, n; rnn one."""
 
     w_x: Tensor
     """[G*H, I], from the input."""
@@ -56,6 +56,8 @@ class Weights(NamedTuple):
     """[G*H]; the one bias that is needed."""
     b_h: Tensor | None = None
     """[H], gru only: the bias of n inside its reset gate; None is zeros."""
+    p: Tensor | None = None
+    """[3, H], peephole only, where it is needed: how much of the memory the gates i, f and o see."""
 
 
 class State(NamedTuple):
@@ -64,4 +66,4 @@ class State(NamedTuple):
     h: Tensor
     """[B, H], the last output."""
     c: Tensor | None = None
-    """[B, H], the memory of an lstm; None for gru and rnn."""
+    """[B, H], the memory of an lstm or peephole; None for gru and rnn."""
