@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellgate.data.readers import Problems, Table, decode_lines, open_lines, open_table
+from cellgate.data.readers import Cell, Problems, Table, decode_lines, open_lines, open_table
 
 BOTH = {"text": "text", "label": "label"}
 CHINESE = "房间很干净，服务员的态度也不错，下次还会再来。"
@@ -33,10 +33,14 @@ cells = st.text(
     max_size=12,
 )
 pairs = st.lists(st.tuples(cells, cells), min_size=1, max_size=6)
-each_example = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+each_example = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=150,
+    deadline=None,  # machines are shared
+)
 
 
-def read(table: Table, columns: dict[str, str] = BOTH) -> list[tuple[str, ...]]:
+def read(table: Table, columns: dict[str, str] = BOTH) -> list[tuple[Cell, ...]]:
     return [tuple(row.values.values()) for row in table.rows(columns)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cellgate.data import files
+from cellgate.data import cells, files
 from cellgate.data.readers import decode_lines, open_lines, open_table
 from cellgate.errors import DataError
 
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[str, bytes | str, list[str]]] = {
     "no layout": (
         "a.txt",
         "One, two.\nThree.\n",
-        ["what separates its columns cannot be told", "name it .csv, .tsv"],
+        ["what separates its columns cannot be told", "name the file .csv, .tsv"],
     ),
 }
 
@@ -265,7 +265,7 @@ def test_wrong_encoding_that_only_shows_late(tmp_path: Path) -> None:
 
 
 def test_a_cell_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "CELL_CHARACTERS", 1 << 20)
+    monkeypatch.setattr(cells, "CELL_CHARACTERS", 1 << 20)
     limit = csv.field_size_limit
     monkeypatch.setattr(csv, "field_size_limit", lambda new=0: limit(1 << 20))
     path = bad_file(tmp_path, "a.csv", 'text,label\na,x\n"b,y\n' + "c,z\n" * 400_000)

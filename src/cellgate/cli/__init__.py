@@ -33,6 +33,7 @@ APP = App(
     suppress_keyboard_interrupt=False,
 )
 _VERBS = {
+    "check-data": "Look for what spoils a model in your files, before training.",
     "train": "Train a model on your files; the folder it makes answers anywhere.",
     "evaluate": "Compare a model's answers with files whose answers are known.",
     "predict": "Answer texts, files or standard input, one line each.",
@@ -41,7 +42,7 @@ _VERBS = {
     "bench": "Measure quality and speed, beside other libraries and the targets.",
 }
 for _place, (_verb, _about) in enumerate(_VERBS.items()):
-    APP.command(f"cellgate.cli.{_verb}:APP", name=_verb, help=_about, sort_key=_place)
+    APP.command(f"cellgate.cli.{_verb.replace('-', '_')}:APP", name=_verb, help=_about, sort_key=_place)
 
 
 def main() -> None:

@@ -1,9 +1,15 @@
-"""Lines of a pipe or a terminal, as many at a time as have come: none waits for the next."""
+"""Standard input: its lines, as many at a time as have come; or all of it, copied to be read again."""
 
+import atexit
 import os
 import select
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+from cellgate.cli.words import megabytes, say
 from cellgate.data.files import ENCODING_REMEDY, flaw, marking_decoder
 from cellgate.data.readers import Problems
 from cellgate.errors import DataError
@@ -45,6 +51,24 @@ def batches(descriptor: int, encoding: str, most: int, skipped: Problems | None 
         if lines and not (more and _waiting(descriptor)):
             yield lines
             lines = []
+
+
+def spool() -> str:
+    """Copy standard input to a file that goes when this program ends; returns its path."""
+    if sys.stdin.isatty():
+        say("type or paste the rows; Ctrl-D ends")
+    folder = tempfile.TemporaryDirectory(prefix="cellgate-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "rows"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if zipped:
+        path = path.rename(path.with_suffix(".gz"))  # a name that readers know
+    size = megabytes(path.stat().st_size)
+    say(f"standard input: {size} copied to {path}, for rows are read more than once (TMPDIR names another place)")
+    return str(path)
 
 
 def _waiting(descriptor: int) -> bool:

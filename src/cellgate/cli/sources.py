@@ -2,19 +2,28 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from cellgate.cli.incoming import spool
+from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
-from cellgate.data.readers import Table, open_table
+from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records
+from cellgate.data.wanted import Answers, are_whole, cell_notes, refuse_measures
 from cellgate.errors import UsageError, listed
 from cellgate.task import Row, Task, find, names
 
+FILES_HELP = (
+    "Files or patterns: CSV, TSV, JSON lines, fastText lines (each also .gz), Parquet; a folder that holds a folder of "
+    "texts for each label; `-`: standard input."
+)
 _ENDS_BYTES = 1 << 20
+_SAMPLE_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -28,14 +37,28 @@ class Reading:
     skip_bad_rows: Annotated[
         bool, Parameter(negative=(), help="Leave out rows that cannot be read, and count them.", show_default=False)
     ] = False
+    label_separator: Annotated[
+        str | None,
+        Parameter(
+            metavar="CHARS",
+            help="What stands between the labels of a cell, such as `;`: a row may have several then, or none.",
+            show_default="one label a cell",
+            allow_leading_hyphen=True,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.label_separator == "":
+            raise UsageError("--label-separator is empty; give what stands between two labels, such as ';'")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Records of the user's files, and sentences on what was found out or guessed."""
+    """Records of the user's files, sentences on what was found out or guessed, and labels of the first rows."""
 
     records: Records[Row]
     notes: tuple[str, ...]
+    labels: frozenset[str]
 
 
 def all_fields(*, wanted: bool) -> tuple[str, ...]:
@@ -53,35 +76,94 @@ def named_columns(given: Mapping[str, str], fields: tuple[str, ...]) -> dict[str
     return {field: given.get(field) for field in fields}
 
 
-def open_source(table: Table, task: Task, columns: Mapping[str, str | None], *, skip: bool) -> Source:
-    """Choose the columns of `table`; where the wanted one is among them it may not be blank."""
-    choice = choose_columns(table, columns)
-    required = (task.wanted,) if task.wanted in columns else ()
-    return Source(Records(table, choice.columns, task.record, required, skip), (*table.notes, *choice.notes))
+def open_input(files: Sequence[str], encoding: str | None) -> Table:
+    """Open the user's files; standard input is copied first, for rows are read more than once."""
+    if STANDARD_INPUT not in files:
+        return open_table(files, encoding)
+    copy = spool()
+    return open_table([copy if file == STANDARD_INPUT else file for file in files], encoding, {copy: "standard input"})
+
+
+def open_source(
+    table: Table, task: Task, columns: Mapping[str, str | None], *, skip: bool, separator: str | None = None
+) -> Source:
+    """Choose the columns of `table` to learn from; where the wanted one is among them it may not be blank."""
+    source = _open(table, task, columns, skip=skip, answers=Answers(separator))
+    for field in source.records.required:
+        refuse_measures(source.labels, field, source.records.columns[field])
+    return source
 
 
 def open_as_trained(
-    files: tuple[str, ...], task: Task, columns: Mapping[str, str | None], reading: Reading, trained: Mapping[str, str]
+    files: Sequence[str],
+    task: Task,
+    columns: Mapping[str, str | None],
+    reading: Reading,
+    trained: Mapping[str, Any],
+    known: Collection[str] = (),
 ) -> Source:
-    """As `open_source`; a column that no flag names is the one of the training files, where it is there."""
-    table = open_table(files, reading.encoding)
-    known = {field: name for field, name in trained.items() if name in table.columns}
-    chosen = {field: column or known.get(field) for field, column in columns.items()}
-    return open_source(table, task, chosen, skip=reading.skip_bad_rows)
+    """As `open_source`; what no flag says is as in training, whose `origin` and labels are given.
+
+    A column that no flag names is the one of the training files, where it is there.
+    """
+    table = open_input(files, reading.encoding)
+    present = {field: name for field, name in trained.get("columns", {}).items() if name in table.columns}
+    chosen = {field: column or present.get(field) for field, column in columns.items()}
+    answers = Answers(reading.label_separator or trained.get("label_separator"))
+    return _open(table, task, chosen, skip=reading.skip_bad_rows, answers=answers, known=known)
+
+
+def _open(
+    table: Table,
+    task: Task,
+    columns: Mapping[str, str | None],
+    *,
+    skip: bool,
+    answers: Answers,
+    known: Collection[str] = (),
+) -> Source:
+    choice = choose_columns(table, columns)
+    required = (task.wanted,) if task.wanted in columns else ()
+    records = Records(table, choice.columns, task.record, required, skip, answers)
+    notes = [*table.notes, *choice.notes]
+    labels: frozenset[str] = frozenset()
+    for field in required:
+        cells = _first_cells(records, field)
+        notes += cell_notes(cells, field, answers)
+        labels = answers.labels(cells)
+        if are_whole(labels, known):
+            answers = replace(answers, whole=True)
+            records, labels = replace(records, answers=answers), answers.labels(cells)
+            notes.append(f"{field}: all are whole numbers, so 1.0 is read as 1")
+    return Source(records, tuple(notes), labels)
+
+
+def _first_cells(records: Records[Row], field: str) -> list[Cell]:
+    """The first cells of a column as they stand in the files; bad rows are left out."""
+    rows = records.table.rows({field: records.columns[field]}, Problems(), (field,))
+    return [row.values[field] for row in islice(rows, _SAMPLE_ROWS)]
 
 
 def origin(records: Records[Row]) -> dict[str, Any]:
     """Say which data these are, so that they can be told from others."""
-    files = [{**_fingerprint(file.path), "encoding": file.encoding} for file in records.table.files]
-    return {"files": files, "columns": dict(records.columns)}
+    files = [
+        {"name": os.path.basename(file.name), **_fingerprint(file.path), "encoding": file.encoding}
+        for file in records.table.files
+    ]
+    separator = {"label_separator": records.answers.separator} if records.answers.separator else {}
+    return {"files": files, "columns": dict(records.columns), **separator}
 
 
 def _fingerprint(path: str) -> dict[str, Any]:
-    """Name and size of a file, and a digest of both and of its first and last MiB."""
+    """Size of a file, and a digest of it and of the first and last MiB; of a folder, of its files' names and sizes."""
+    if os.path.isdir(path):
+        sizes = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path) if entry.is_file())
+        total = sum(size for _, size in sizes)
+        return {"bytes": total, "sha256_of_sizes": hashlib.sha256(repr(sizes).encode()).hexdigest()}
     size = os.path.getsize(path)
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as file:
         digest.update(file.read(_ENDS_BYTES))
         file.seek(max(0, size - _ENDS_BYTES))
         digest.update(file.read(_ENDS_BYTES))
-    return {"name": os.path.basename(path), "bytes": size, "sha256_of_ends": digest.hexdigest()}
+    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}

@@ -13,11 +13,10 @@ from cellgate.card import dev_role
 from cellgate.cli.figures import metric_rows
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
-from cellgate.cli.sources import Reading, named_columns, open_source, origin
+from cellgate.cli.sources import FILES_HELP, Reading, named_columns, open_as_trained, open_input, open_source, origin
 from cellgate.cli.stop import Stop, stoppable
-from cellgate.cli.words import clock, megabytes, say
+from cellgate.cli.words import STANDARD_INPUT, clock, megabytes, say
 from cellgate.config import TaskConfig
-from cellgate.data.readers import open_table
 from cellgate.errors import UsageError
 from cellgate.fit.events import Done, Event, Step
 from cellgate.task import find, names
@@ -67,7 +66,7 @@ def _verb(task: str) -> App:
     found = find(task)
     flat = Parameter(name="*")
     run.__annotations__ |= {  # made from the task: no text of a program can name these types
-        "files": Annotated[str, Parameter(name="FILE", help="Files or patterns: CSV, TSV, JSON lines, each also .gz.")],
+        "files": Annotated[str, Parameter(name="FILE", help=FILES_HELP)],
         "columns": Annotated[field_flags(found.fields) | None, flat],
         "order": Annotated[Order | None, flat],
         "reading": Annotated[Reading | None, flat],
@@ -88,16 +87,22 @@ def _plan(
     """Open the files and say what was found out about them."""
     task = find(name)
     folder = _folder(order.out)
+    named = named_columns(columns, task.fields)
+    if order.dev == STANDARD_INPUT and STANDARD_INPUT in files:
+        raise UsageError("standard input cannot be both the rows to train on and --dev; name a file for one of them")
     source = open_source(
-        open_table(files, reading.encoding),
+        open_input(files, reading.encoding),
         task,
-        named_columns(columns, task.fields),
+        named,
         skip=reading.skip_bad_rows,
+        separator=reading.label_separator,
     )
     sources, facts = [source], origin(source.records)
     if order.dev:
-        table = open_table([order.dev], reading.encoding)
-        sources.append(open_source(table, task, dict(source.records.columns), skip=reading.skip_bad_rows))
+        # Where training found columns by number there is no header, and dev has no other names for them either.
+        chosen = source.records.columns
+        named = {field: chosen[field] if chosen[field].isdecimal() else name for field, name in named.items()}
+        sources.append(open_as_trained([order.dev], task, named, reading, facts, source.labels))
         facts["dev"] = origin(sources[1].records)
     for note in (note for each in sources for note in each.notes):
         say(note)
@@ -183,6 +188,7 @@ def _report(plan: Plan, seconds: float) -> None:
     print("\n".join(metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
+    print(f"\nHow it went and where it is wrong: {plan.folder}/report.html")
     print(f"\nThose rows {dev_role(data['dev_rows'])}; a file it has never met is the fairer judge:")
     print(f"  cellgate evaluate {plan.folder} TEST.csv")
     print("Ask it something:")

@@ -14,7 +14,8 @@ SYNONYMS: dict[str, str] = {
         "文本 内容 评论 评论内容 正文 标题 句子 问题"
     ),
     "label": (
-        "labels class classes category categories intent sentiment target topic tag polarity rating stars "
+        "labels class classes category categories intent intents sentiment target topic topics tag tags polarity "
+        "rating stars "
         "类别 标签 分类 类型 意图 情感"
     ),
     "source": "src input 原文",
@@ -55,7 +56,7 @@ def choose_columns(table: Table, fields: Mapping[str, str | None]) -> Choice:
     if missing:
         sample = _sample(table)
         names = table.columns if header else tuple(str(n) for n in range(1, len(table.columns) + 1))
-        if not chosen and table.files[0].layout.format != "jsonl" and _looks_like_a_row(table.columns, sample):
+        if not chosen and not table.named and _looks_like_a_row(table.columns, sample):
             raise DataError(_headless(table, missing, sample))
         for field in missing:
             column = _by_content(table, field, names, sample, taken=list(chosen.values()))
@@ -89,8 +90,7 @@ def _by_content(
     found = _candidates(field, names, sample, taken)
     if not found:
         raise DataError(
-            f"no column of {table.files[0].path} is plainly the {field}: name it with --{field} COLUMN; "
-            f"columns: {listed(names)}"
+            f"no column of {table.name} is plainly the {field}: name it with --{field} COLUMN; columns: {listed(names)}"
         )
     if len(found) > 1:
         number = names.index(found[0]) + 1
@@ -120,7 +120,7 @@ def _sample(table: Table) -> list[tuple[str, ...]]:
     rows = [tuple(cell[:_SAMPLE_CELL] for cell in row) for row in table.first_rows(_SAMPLE_ROWS)]
     if not rows:
         raise DataError(
-            f"{table.files[0].path} has one row only ({listed(table.columns)}): name its columns, "
+            f"{table.name} has one row only ({listed(table.columns)}): name its columns, "
             "by number if it is no header (--text 1)"
         )
     return rows
@@ -146,7 +146,7 @@ def _headless(table: Table, missing: Sequence[str], sample: Sequence[Sequence[st
         taken += found[:1]
     first = listed(repr(cell if len(cell) <= 30 else f"{cell[:27]}...") for cell in table.columns)
     return (
-        f"{table.files[0].path} seems to have no header (its first line is {first}): name its columns by "
+        f"{table.name} seems to have no header (its first line is {first}): name its columns by "
         f"number: {' '.join(flags)}"
     )
 
@@ -157,13 +157,12 @@ def _refuse_header_as_row(table: Table, chosen: Mapping[str, str]) -> None:
         first = table.columns[int(number) - 1]
         if first.strip().casefold() in (field, *_synonyms(field)):
             names = listed(table.columns)
-            raise DataError(f"{table.files[0].path} has a header ({names}): name its columns by it: --{field} {first}")
+            raise DataError(f"{table.name} has a header ({names}): name its columns by it: --{field} {first}")
 
 
 def _ambiguous(table: Table, field: str, names: Sequence[str]) -> str:
     return (
-        f"more than one column of {table.files[0].path} could be the {field}: {listed(names)}; "
-        f"name one: --{field} {names[0]!r}"
+        f"more than one column of {table.name} could be the {field}: {listed(names)}; name one: --{field} {names[0]!r}"
     )
 
 

@@ -1,13 +1,14 @@
 """Rows of a table as a task's records, read again at each iteration."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cellgate.data.readers import Problems, Table, TableRow
-from cellgate.errors import DataError
+from cellgate.data.readers import Table
+from cellgate.data.rows import Cell, Problems, bad_row
+from cellgate.data.wanted import Answers
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -16,8 +17,9 @@ Record = TypeVar("Record", bound=BaseModel)
 class Records(Generic[Record]):
     """The rows of `table` as values of `record`, whose fields stand in `columns`.
 
-    A `required` field's value is taken without the white space around it, so that "good" and "good " are one label; a
-    row where nothing is left is a bad one. Bad rows are errors; with `skip` they are left out.
+    A `required` field's value is taken as `answers` says, without the white space around it, so that "good" and "good "
+    are one label; a row where nothing is left is a bad one, unless it may have several and has none. Bad rows are
+    errors; with `skip` they are left out.
     """
 
     table: Table
@@ -25,25 +27,26 @@ class Records(Generic[Record]):
     record: type[Record]
     required: tuple[str, ...] = ()
     skip: bool = False
+    answers: Answers = field(default_factory=Answers)
 
     def __iter__(self) -> Iterator[Record]:
         return self.read(Problems())
 
     def read(self, problems: Problems) -> Iterator[Record]:
         """Read all rows once; with `skip` the bad ones are counted in `problems`."""
-        for row in self.table.rows(self.columns, problems if self.skip else None):
-            complaint = self._blank(row)
+        skipped = problems if self.skip else None
+        for row in self.table.rows(self.columns, skipped, self.required):
+            answers = {name: self.answers.read(row.values[name]) for name in self.required}
+            complaint = self._blank(answers)
             if not complaint:
                 try:
-                    record = self.record.model_validate(row.values | self._stripped(row))
+                    record = self.record.model_validate(row.values | answers)
                 except ValidationError as error:
                     complaint = self._misfit(error)
                 else:
                     yield record
                     continue
-            if not self.skip:
-                raise DataError(f"{row.place}: {complaint}: mend this row, or --skip-bad-rows")
-            problems.add(f"{row.place}: {complaint}")
+            bad_row(row.place, complaint, skipped)
 
     def problems(self) -> Problems:
         """Read all rows for their problems only."""
@@ -52,13 +55,10 @@ class Records(Generic[Record]):
             pass
         return found
 
-    def _stripped(self, row: TableRow) -> dict[str, str]:
-        return {field: row.values[field].strip() for field in self.required}
-
-    def _blank(self, row: TableRow) -> str:
-        for field, value in self._stripped(row).items():
-            if not value:
-                return f"the {field} (column {self.columns[field]!r}) is empty"
+    def _blank(self, answers: Mapping[str, Cell]) -> str:
+        for name, value in answers.items():
+            if value == "":
+                return f"the {name} (column {self.columns[name]!r}) is empty"
         return ""
 
     def _misfit(self, error: ValidationError) -> str:
