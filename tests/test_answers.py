@@ -88,3 +88,49 @@ def test_the_threshold_of_training_is_kept_and_said(
     decision = cellgate.open(tmp_path / "bundle").decision
     assert decision.abstain_below == answer.get("abstain_below", decision.abstain_below)
     assert decision.abstain_below > 0
+
+
+def test_texts_out_of_scope_are_learned_from_dev_alone(reviews: list[dict[str, str]], tmp_path: Path) -> None:
+    task = find("classify")
+    config = task.config.parse({**TINY, "answer": {"out_of_scope": "strange"}}, "test")
+    dev = [*reviews[:40], *({"text": f"qua {n} zim bor {n * n}", "label": "strange"} for n in range(20))]
+    plan = Plan(
+        "classify",
+        config,
+        [task.record(**row) for row in reviews],
+        [task.record(**row) for row in dev],
+        tmp_path / "bundle",
+        {},
+    )
+    notes = [event.text for event in train_events(plan) if isinstance(event, Note)]
+    assert any("'strange' from a probability of" in note and "of its 20 rows are found" in note for note in notes)
+    bundle = cellgate.open(tmp_path / "bundle")
+    found = bundle.evaluate(dev)["labels"]["strange"]
+    assert f"{found['recall']:.1%} of its 20 rows" in " ".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"text": f"t{n}", "label": "ab"[n % 2]} for n in range(40)], "no row has the label 'c'; labels: a, b"),
+        ([{"text": f"t{n}", "label": ["a", "b"][: n % 3]} for n in range(40)], "may have several labels"),
+    ],
+)
+def test_a_label_out_of_scope_that_no_row_has_is_refused(
+    rows: list[dict[str, object]], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=said):
+        train("classify", rows, folder=tmp_path / "bundle", config={**TINY, "answer": {"out_of_scope": "c"}})
+    assert not list(tmp_path.iterdir()), "what was mended needs no --resume"
+
+
+def test_a_list_of_one_label_is_that_label_and_one_label_a_list_of_one(bundle: Bundle, several: Bundle) -> None:
+    rows = [{"text": "lovely", "label": "positive"}, {"text": "awful", "label": "negative"}]
+    assert bundle.evaluate([{**row, "label": [row["label"]]} for row in rows]) == bundle.evaluate(rows)
+    alone = {"text": "it cheap today", "label": "price"}
+    assert several.evaluate([alone]) == several.evaluate([{**alone, "label": ["price"]}])
+
+
+def test_a_threshold_named_and_one_chosen_are_not_both_wanted() -> None:
+    with pytest.raises(UsageError, match="choose the same threshold"):
+        find("classify").config.parse({"answer": {"precision": 0.9, "abstain_below": 0.5}}, "my.yaml")

@@ -67,10 +67,10 @@ def test_training_reports_on_stderr_and_its_result_on_stdout(trained: Trained) -
     folder, done = trained
     out, err = done.stdout.decode(), done.stderr.decode()
     assert "label: column 'sentiment', by its name" in err
-    assert "144 rows to train on, 16 held out as dev" in err
+    assert "360 rows to train on, 40 held out as dev" in err
     assert "epoch 1/" in err
     assert f"{folder} is ready" in out
-    assert "On the 16 rows held out" in out
+    assert "On the 40 rows held out" in out
     assert f"cellgate evaluate {folder}" in out
     assert "epoch" not in out
     assert max(map(len, out.splitlines())) <= 80 + len(str(folder))
@@ -220,7 +220,7 @@ def test_evaluate_prints_exactly_one_json_object(folder: str) -> None:
     facts = json.loads(done.stdout)
     assert done.stdout.count(b"\n") == 1
     assert {"accuracy", "macro_f1", "n", "calibration_error", "unseen", "task", "folder", "seconds"} <= set(facts)
-    assert (facts["n"], facts["task"], facts["unseen"]) == (44, "classify", {})
+    assert (facts["n"], facts["task"], facts["unseen"]) == (80, "classify", {})
 
 
 def test_evaluate_in_words_and_with_unseen_labels(
@@ -277,7 +277,7 @@ def test_labels_are_read_without_the_space_around_them(tmp_path: Path) -> None:
 def test_inspect_says_what_a_bundle_is(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", folder]) == 0
     out = capsys.readouterr().out
-    for part in ("task classify, intact", "reviews.csv", "positive 80", "hidden 12", "accuracy", "model.onnx"):
+    for part in ("task classify, intact", "reviews.csv", "positive 200", "hidden 12", "accuracy", "model.onnx"):
         assert part in out
     assert max(map(len, out.splitlines()[1:])) <= 100
     assert run(["inspect", folder, "--json"]) == 0

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cellgate import codecs
 from cellgate.batch import Array, Ragged
 from cellgate.codecs import Decision, LabelCodec, LabelSetCodec, TextCodec, learn_labels
-from cellgate.codecs.labels import UNSEEN
+from cellgate.codecs.labels import NEVER_SEEN, UNSEEN
 from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
 from cellgate.config import TextConfig
 from cellgate.errors import BundleError, DataError
@@ -500,9 +500,12 @@ def test_one_row_with_several_labels_makes_all_rows_sets() -> None:
     assert learn_labels(["a", "b", "a", "b"]) == LabelCodec(("a", "b"), (2, 2))
     codec = learn_labels(["a", ("b", "a"), (), "b"])
     assert codec == LabelSetCodec(("a", "b"), (2, 2))
-    target = codec.collate(codec.encode(["a", ("a", "b"), (), ("never", "b")]))
+    columns = codec.encode(["a", ("a", "b"), (), ("never", "b")])
+    target = codec.collate(columns)
     assert target["label"].tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]
-    assert codec.truth(target) == [("a",), ("a", "b"), (), ("b",)]
+    assert codec.truth(columns) == [("a",), ("a", "b"), (), ("b", NEVER_SEEN)]
+    assert codec.normal("a") == ("a",)
+    assert LabelCodec(("a", "b"), (2, 2)).normal(("a",)) == "a"
 
 
 def test_rows_are_grouped_by_their_rarest_label() -> None:

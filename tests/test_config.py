@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
@@ -39,6 +39,8 @@ def values_of(annotation: Any, limits: dict[str, float]) -> st.SearchStrategy[An
         return st.one_of([values_of(part, limits) for part in get_args(annotation)])
     if annotation is type(None):
         return st.none()
+    if annotation is str:
+        return st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)
     if annotation is bool:
         return st.booleans()
     if annotation is int:
@@ -55,8 +57,15 @@ def values_of(annotation: Any, limits: dict[str, float]) -> st.SearchStrategy[An
 def configs(cls: type[BaseModel]) -> st.SearchStrategy[Any]:
     """Settings of a class, any of them left at its default."""
     hints = typing.get_type_hints(cls, include_extras=True)
+
+    def made(values: dict[str, Any]) -> BaseModel:
+        try:
+            return cls(**values)
+        except ValidationError:  # settings that exclude each other
+            reject()
+
     fields = {name: values_of(hints[name], bounds(field.metadata)) for name, field in cls.model_fields.items()}
-    return st.fixed_dictionaries({}, optional=fields).map(lambda values: cls(**values))
+    return st.fixed_dictionaries({}, optional=fields).map(made)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -105,7 +114,7 @@ def test_every_task_has_the_common_settings(name: str) -> None:
         ({"encoder": {"hiden": 3}}, "no setting 'encoder.hiden' in my.yaml; did you mean 'encoder.hidden'?"),
         ({"train": {"rate": 3}}, "no setting 'train.rate' in my.yaml"),
         ({"head": {"qqqq": 3}}, "no setting 'head.qqqq' in my.yaml; settings here: head.dropout, head.label_smoothing"),
-        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, text, encoder, head, bag"),
+        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, answer, text, encoder, head, bag"),
     ],
 )
 def test_an_unknown_setting_stops_with_the_nearest_right_name(values: dict[str, Any], message: str) -> None:
@@ -120,7 +129,7 @@ def test_an_unknown_setting_stops_with_the_nearest_right_name(values: dict[str, 
         ({"encoder": {"hidden": "wide"}}, ["'encoder.hidden'", "integer", "'wide'"]),
         ({"encoder": {"hidden": 0}}, ["'encoder.hidden'", "greater than or equal to 1", "got 0"]),
         ({"encoder": {"layers": 4}}, ["'encoder.layers'", "less than or equal to 3", "got 4"]),
-        ({"encoder": {"cell": "lstn"}}, ["'encoder.cell'", "'lstm', 'gru' or 'rnn'", "'lstn'"]),
+        ({"encoder": {"cell": "lstn"}}, ["'encoder.cell'", "'lstm', 'peephole', 'gru' or 'rnn'", "'lstn'"]),
         ({"encoder": 7}, ["'encoder'", "got 7"]),
         ({"head": {"dropout": 1.0}}, ["'head.dropout'", "less than 1", "got 1.0"]),
         ({"train": {"learning_rate": -1}}, ["'train.learning_rate'", "greater than 0", "got -1"]),

@@ -70,3 +70,34 @@ def test_labels_over_their_thresholds_are_given_with_the_probability_of_the_whol
     assert none.value == ()
     (unsure,) = codec.decode(scores[:1], Decision(thresholds=(0.5, 0.7, 0.5), abstain_below=0.3))
     assert unsure.value is None
+
+
+OOS = np.log(np.array([[0.7, 0.1, 0.2], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6]], np.float32))
+
+
+def test_a_label_out_of_scope_is_the_answer_from_its_threshold_on() -> None:
+    codec = LabelCodec(("a", "b", "none"), (5, 5, 5))
+    answers = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=0.15), top=2)
+    assert [answer.value for answer in answers] == ["none", "a", "none"]
+    assert [answer.confidence for answer in answers] == pytest.approx([0.2, 0.5, 0.6])
+    assert [[name for name, _ in answer.alternatives] for answer in answers] == [["a"], ["b"], ["a"]]
+    never = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=1.1))
+    assert [answer.value for answer in never] == ["a", "a", "a"]
+
+
+def test_without_training_rows_out_of_scope_is_what_no_label_fits() -> None:
+    codec = LabelCodec(("a", "b", "c"), (5, 5, 5))
+    answers = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=0.45), top=1)
+    assert [answer.value for answer in answers] == ["a", "none", "c"]
+    assert answers[1].confidence == pytest.approx(0.5)
+
+
+def test_where_scope_ends_is_chosen_on_dev() -> None:
+    codec = LabelCodec(("a", "b", "none"), (5, 5, 5))
+    decision = codec.decide(OOS, ["none", "a", "none"], "none")
+    assert 0.4 < decision.scope_ends < 0.5  # two rows: near the usual 0.5
+    many = codec.decide(np.repeat(OOS, 100, axis=0), ["none"] * 100 + ["a"] * 100 + ["none"] * 100, "none")
+    assert 0.1 < many.scope_ends < 0.2
+    strange = LabelCodec(("a", "b", "c"), (5, 5, 5)).decide(OOS, ["a", "none", "c"], "none")
+    assert 0.4 < strange.scope_ends <= 0.5
+    assert codec.decide(OOS, ["a", "a", "a"], "") == Decision()

@@ -61,7 +61,8 @@ import sys
 
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "onnx", "onnxscript", "safetensors", "sklearn"}:
+        blocked = {"torch", "onnx", "onnxscript", "safetensors", "sklearn", "matplotlib", "jinja2", "arro3"}
+        if name.partition(".")[0] in blocked:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Block())

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from cellgate.metrics import accuracy, calibration_error, exact_match, log_loss, macro_f1, micro_f1
+from cellgate.metrics import accuracy, by_label, calibration_error, exact_match, log_loss, macro_f1, micro_f1
 
 ANSWERS = st.lists(st.tuples(st.sampled_from("abcdé"), st.sampled_from("abcdéz")), min_size=1, max_size=40)
 Metric = Callable[[Sequence[str], Sequence[str]], float]
@@ -54,6 +54,17 @@ def test_an_answer_not_given_is_wrong_and_no_label() -> None:
     assert accuracy(["a", "b"], ["a", None]) == 0.5
     assert macro_f1(["a", "b"], ["a", None]) == pytest.approx(0.5)
     assert micro_f1(["a", "b"], ["a", None]) == pytest.approx(2 / 3)
+
+
+@often
+@given(ANSWERS)
+def test_scores_by_label_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    truth, answers = zip(*pairs, strict=True)
+    found = by_label(truth, answers)
+    wanted = precision_recall_fscore_support(truth, answers, labels=list(found), zero_division=0)
+    for label, *figures in zip(found, *wanted, strict=True):
+        score = found[label]
+        assert [score.precision, score.recall, score.f1, score.rows] == pytest.approx(figures)
 
 
 def test_macro_f1_counts_labels_that_were_only_said() -> None:

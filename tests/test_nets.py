@@ -28,7 +28,7 @@ from cellgate.text.tokens import Unit
 
 CLASSIFY = task.find("classify")
 CLOSE = 1e-5  # float32 sums of some twenty terms of size 1, taken in another order
-CELLS: tuple[Cell, ...] = ("lstm", "gru", "rnn")
+CELLS: tuple[Cell, ...] = ("lstm", "peephole", "gru", "rnn")
 KNOWN = {
     "word": ["the", "cat", "sat", "on", "a", "mat", ";", "ada", "met", "bob", "in", "rome"],
     "character": list("这家店的服务很好太差不会再来"),
@@ -699,7 +699,7 @@ def test_labels_of_a_text_that_may_have_several_do_not_compete() -> None:
     wanted = 3 * bce(halves["recurrent"], smooth) + 3 * bce(halves["linear"], target)
     torch.testing.assert_close(net.loss(inputs, {"label": target}), wanted)
     told = net.calibrate(iter([(inputs, {"label": target})]))
-    assert set(told) == {"recurrent_alone", "linear_alone", "linear_share", "mean_slope", "mean_offset"}
+    assert set(told) == {"recurrent_alone", "linear_alone", "together", "linear_share", "mean_slope", "mean_offset"}
 
 
 @torch.no_grad()
@@ -714,7 +714,7 @@ def test_calibrating_sets_share_and_temperature_and_leaves_unseen_labels_out() -
             yield inputs_of("word", texts[start : start + 6]), {"label": target[start : start + 6]}
 
     told = net.calibrate(batches(labels))
-    assert set(told) == {"recurrent_alone", "linear_alone", "linear_share", "temperature"}
+    assert set(told) == {"recurrent_alone", "linear_alone", "together", "linear_share", "temperature"}
     assert told["linear_share"] == float(net.share)
     assert told["temperature"] == pytest.approx(1 / float(net.output.slope))
     halves, _ = net.halves(inputs_of("word", texts), net.initial_state(12))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -24,10 +24,10 @@ from cellgate.batch import Array, Floats, Ragged, chunked
 from cellgate.codecs import Decision, TargetCodec, TextCodec
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
-from cellgate.metrics import Answer, Labels, calibration_error, labels_of
+from cellgate.metrics import Answer, Labels, by_label, calibration_error, labels_of
 from cellgate.task import Alternative, Prediction, Row, Task, find
 
-FORMAT = 1
+FORMAT = 2  # 1: before an answer could be several labels, or none
 Precision = Literal["float", "int8"]
 _GRAPHS: dict[Precision, str] = {"float": "model.onnx", "int8": "model.int8.onnx"}
 _CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx", "parity.json")
@@ -99,20 +99,21 @@ class Bundle:
     def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
 
-        Rows whose label was never seen in training count as wrong; `unseen` counts them by label, `cut` the texts
+        Rows whose label was never seen in training count as wrong; `unseen` counts their labels, `cut` the texts
         of which only the beginning was read. An answer that is not given counts as wrong too; of a Bundle that
         abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
+        `labels` has precision, recall, f1 and rows of each label.
         """
         truth: list[Labels] = []
         answers: list[Answer] = []
         confidence: list[float] = []
-        known = set(self.target.labels)
+        known = {*self.target.labels, self.decision.out_of_scope}
         unseen: dict[str, int] = {}
         cut = 0
 
         def given() -> Iterator[Row]:
             for record in map(self.task.read_answered, rows):
-                value = getattr(record, self.task.wanted)
+                value = self.target.normal(getattr(record, self.task.wanted))
                 truth.append(value)
                 for label in labels_of(value):
                     if label not in known:
@@ -127,7 +128,10 @@ class Bundle:
             raise DataError("no rows to evaluate; give a file with at least one row")
         if unseen and not any(label in known for value in truth for label in labels_of(value)):
             raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
-        return summary(self.target, truth, answers, np.array(confidence, np.float32)) | {"cut": cut, "unseen": unseen}
+        strange = sum(any(label not in known for label in labels_of(value)) for value in truth)
+        labels = {label: asdict(score) for label, score in by_label(truth, answers).items()}
+        told = summary(self.target, truth, answers, np.array(confidence, np.float32))
+        return told | {"cut": cut, "unseen": unseen, "unseen_rows": strange, "labels": labels}
 
 
 def summary(
@@ -168,7 +172,13 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
 def _decision(manifest: Mapping[str, Any]) -> Decision:
     """What was chosen on dev; a Bundle of before there was a choice always gives its best label."""
     chosen = manifest.get("decision", {})
-    return Decision(chosen.get("abstain_below", 0.0), tuple(chosen.get("thresholds", ())))
+    usual = Decision()
+    return Decision(
+        chosen.get("abstain_below", usual.abstain_below),
+        tuple(chosen.get("thresholds", usual.thresholds)),
+        chosen.get("out_of_scope", usual.out_of_scope),
+        chosen.get("scope_ends", usual.scope_ends),
+    )
 
 
 def _session(folder: Path, precision: Precision) -> ort.InferenceSession:

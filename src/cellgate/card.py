@@ -1,10 +1,12 @@
 """The model card: what a Bundle is, in words, for whoever finds the folder."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cellgate.errors import listed
 from cellgate.metrics import TELLING_ROWS
+
+_LABELS = 30  # named with their rows; of more, those with most rows
 
 
 def dev_role(rows: int) -> str:
@@ -14,32 +16,78 @@ def dev_role(rows: int) -> str:
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """README.md of a Bundle, from its manifest."""
-    data, dev = manifest["data"], manifest["metrics"]["dev"]
-    how = "given" if data["dev_given"] else "held out at random from the same rows"
+    parts = (_what(manifest), _quality(manifest), _use(manifest), _limits(manifest))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _what(manifest: Mapping[str, Any]) -> Iterator[str]:
+    data = manifest["data"]
     train_rows = data["rows"] - data["dev_rows"]
-    figures = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in dev.items())
-    return f"""# A Cellgate model: {manifest["task"]}
+    labels = sorted(data["rows_by_label"].items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{_plain(label)} ({rows:,})" for label, rows in labels[:_LABELS])
+    more = f", and {len(labels) - _LABELS} labels more" if len(labels) > _LABELS else ""
+    yield f"# A Cellgate model: {manifest['task']}\n"
+    yield f"Trained by Cellgate {manifest['cellgate']} on {train_rows:,} rows, {data['mean_tokens']:.0f} tokens each"
+    yield "on average. [report.html](report.html) shows how training went and where the model is wrong.\n"
+    yield f"**Labels ({len(labels)}), with their rows:** {named}{more}.\n"
+    yield from _losses(manifest)
 
-Trained by Cellgate {manifest["cellgate"]} on {train_rows:,} rows.
-Labels ({len(data["rows_by_label"])}): {listed(data["rows_by_label"], 30)}.
 
-On {data["dev_rows"]:,} dev rows ({how}; they {dev_role(data["dev_rows"])}, so a test on other rows is
-the fairer figure):
+def _losses(manifest: Mapping[str, Any]) -> Iterator[str]:
+    data = manifest["data"]
+    most = manifest["config"]["text"]["max_tokens"]
+    counts = (
+        (data["cut_texts"], f"longer than {most:,} tokens, and cut there"),
+        (data["empty_texts"], "empty, and kept"),
+        (data.get("skipped_rows", 0), "bad rows, and left out"),
+        (data["unseen_dev_labels"], "dev rows with a label that no training row has"),
+    )
+    said = "; ".join(f"{count:,} {what}" for count, what in counts if count)
+    yield f"**Cut, empty, left out:** {said or 'nothing'}."
 
-| metric | value |
-|---|---|
-{figures}
 
-Use it:
+def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
+    data, dev, calibration = manifest["data"], manifest["metrics"]["dev"], manifest["calibration"]
+    how = "given" if data["dev_given"] else "held out at random from the same rows"
+    yield "## How good it is\n"
+    yield f"On {data['dev_rows']:,} dev rows ({how}; they {dev_role(data['dev_rows'])}, so a test on other rows is"
+    yield "the fairer figure):\n"
+    yield "| metric | value |\n|---|---|"
+    figures = {name: value for name, value in dev.items() if name != "n"}
+    if "calibration_error_before" in calibration:
+        figures["calibration_error, uncalibrated"] = calibration["calibration_error_before"]
+    for name, value in figures.items():
+        yield f"| {name.replace('_', ' ').replace('f1', 'F1')} | {value:.4f} |"
+    if data["dev_rows"] < TELLING_ROWS:
+        yield f"\nSo few dev rows tell little: each one moves a share by {1 / data['dev_rows']:.1%}."
 
-    cellgate predict FOLDER "a text"
-    cellgate evaluate FOLDER test.csv
 
-or in Python, without torch:
+def _use(manifest: Mapping[str, Any]) -> Iterator[str]:
+    below = manifest.get("decision", {}).get("abstain_below", 0.0)
+    yield "## How to use it\n"
+    yield '    cellgate predict FOLDER "a text"'
+    yield "    cellgate evaluate FOLDER test.csv\n"
+    yield "or in Python, without torch:\n"
+    yield "    import cellgate"
+    yield '    cellgate.open("FOLDER").predict(["a text"])\n'
+    if below:
+        yield f"An answer less than {below:.1%} sure is not given: the model says that it does not know."
+    else:
+        yield "It always answers. Where a wrong answer costs much, train it with `--answer.precision 0.95`, say:"
+        yield "it then knows how sure it must be, and else says that it does not know."
 
-    import cellgate
-    cellgate.open("FOLDER").predict(["a text"])
 
-It knows what its training rows showed and nothing else: texts of another kind, time or place get answers too, and
-those are worth less than the figures above say.
-"""
+def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
+    rows = sorted(manifest["data"]["rows_by_label"].values())
+    yield "## What it is for, and what not\n"
+    yield "It is for texts like those it was trained on, to be answered with the labels above. It knows what those rows"
+    yield "showed and nothing else: texts of another kind, language, place or time get answers too, and those are worth"
+    yield "less than the figures above say. What was wrong or one-sided in the rows is so in the answers."
+    if rows[-1] >= 10 * max(1, rows[0]):
+        yield f"Its labels are uneven, {rows[0]:,} to {rows[-1]:,} rows: expect the rare ones to be missed more often."
+    yield "Do not let it alone decide about people."
+
+
+def _plain(label: str) -> str:
+    """A label in one line in which Markdown sees no mark-up."""
+    return re.sub(r"([\\`*_\[\]<>|~#&$])", r"\\\1", " ".join(label.split()))

@@ -5,6 +5,7 @@ An answer is a label, the labels of a text that may have several, or None: "I do
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from cellgate.batch import Floats, Ints
 Labels = str | tuple[str, ...]
 Answer = Labels | None
 
+CALIBRATION_BINS = 15
 TELLING_ROWS = 200  # dev rows from which a metric can tell epochs apart; with fewer the last epoch is kept
 
 
@@ -38,15 +40,38 @@ def macro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
 
     Over every label that stands in the truth or in the answers, as scikit-learn has it; 0 where there is none.
     """
-    right, said, true = _counts(truth, answers)
-    labels = sorted(said.keys() | true.keys())
-    return float(np.mean([2 * right[label] / (said[label] + true[label]) for label in labels])) if labels else 0.0
+    scores = by_label(truth, answers).values()
+    return float(np.mean([score.f1 for score in scores])) if scores else 0.0
 
 
 def micro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
     """F1 over all labels given: a common label counts for more than a rare one."""
     right, said, true = _counts(truth, answers)
     return 2 * right.total() / max(1, said.total() + true.total())
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    """How well one label is found."""
+
+    precision: float
+    recall: float
+    f1: float
+    rows: int  # that have it
+
+
+def by_label(truth: Sequence[Labels], answers: Sequence[Answer]) -> dict[str, LabelScore]:
+    """Precision, recall and F1 of every label of the truth or the answers, by name; 0 where nothing was given."""
+    right, said, true = _counts(truth, answers)
+    return {
+        label: LabelScore(
+            right[label] / max(1, said[label]),
+            right[label] / max(1, true[label]),
+            2 * right[label] / (said[label] + true[label]),
+            true[label],
+        )
+        for label in sorted(said.keys() | true.keys())
+    }
 
 
 def _counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -67,7 +92,7 @@ def log_loss(log_probabilities: Floats, target: Ints) -> float:
     return float(-np.mean(log_probabilities[np.arange(len(target)), target]))
 
 
-def calibration_error(confidence: Floats, right: Sequence[bool], bins: int = 15) -> float:
+def calibration_error(confidence: Floats, right: Sequence[bool], bins: int = CALIBRATION_BINS) -> float:
     """Average gap between how sure answers are and how often such answers are right.
 
     The expected calibration error over equal-wide bins of confidence (Guo et al. 2017).

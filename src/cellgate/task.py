@@ -58,7 +58,7 @@ class Task:
             return self.record.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            name = ".".join(str(part) for part in first["loc"])
+            name = first["loc"][0] if first["loc"] else ""  # what follows tells which of several types it is not
             known = ", ".join(self.fields)
             raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {known}") from None
 

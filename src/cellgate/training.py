@@ -25,6 +25,7 @@ from cellgate.config import TaskConfig, usable_cores
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
+from cellgate.metrics import calibration_error
 from cellgate.task import Row, Task, find
 from cellgate.version import __version__
 
@@ -63,7 +64,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         if not is_prepared(work / "data"):
             yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
         prepared = load_prepared(work / "data")
-        yield from notes(prepared)
+        yield from notes(prepared, plan.config.answer.out_of_scope)
         yield from _fit_and_write(plan, task, prepared, work)
         shutil.rmtree(work)
     except DataError:
@@ -81,8 +82,10 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
 def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
     import torch
 
+    from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
     from cellgate.fit.loop import Data, fit
+    from cellgate.reporting import Known, certainty, write_report
 
     config = plan.config
     torch.manual_seed(config.train.seed)
@@ -90,18 +93,24 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     source, target = prepared.source, prepared.target
     lengths = prepared.rows.columns["tokens"].lengths
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate)
-    dev = Dev(data, prepared.dev, target)
-    yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
+    dev = Dev(data, prepared.dev, target, config.answer.out_of_scope)
+    progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
     yield Work("calibrating", 0, None)
-    before = dev.metrics(net)["calibration_error"]
-    told = {**net.calibrate(dev.batches()), "calibration_error_before": before}
+    scores, truth = dev.scores(net)
+    before = certainty(dev, scores, truth, target.decide(scores, truth, config.answer.out_of_scope))
+    told: dict[str, float] = dict(net.calibrate(dev.batches()))
+    told["calibration_error_before"] = calibration_error(before.confidence, before.right.tolist())
     yield Note(halves_in_words(told))
-    decision, words = dev.decide(net, config.answer)
-    if words:
-        yield Note(words)
+    decision, words = decide(config.answer, target, *dev.scores(net))
+    yield from map(Note, words)
     yield Work("exporting", 0, None)
     chosen = {"calibration": told, "decision": asdict(decision)}
-    parity = _write(plan, prepared, net, dev, chosen, work / "bundle")
+    staged = work / "bundle"
+    parity = _write(plan, prepared, net, dev, chosen, staged)
+    yield Work("writing the report", 0, None)
+    known = Known(plan.folder.name, task, open_bundle(staged), plan.train, plan.dev, prepared, progress, before)
+    if lacking := write_report(known, dev, net, staged):
+        yield Note(lacking)
     replace_bundle(work / "bundle", plan.folder)
     yield Done("the Bundle is written", parity["float"])
 
@@ -165,7 +174,9 @@ def train(
 def _require_libraries() -> None:
     # Beside a busy process, threads that spin while they wait can make a small step 40 times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read once, when torch is first imported
-    missing = [name for name in ("torch", "onnx", "onnxscript", "safetensors") if not _installed(name)]
+    missing = [
+        name for name in ("torch", "onnx", "onnxscript", "safetensors", "jinja2", "matplotlib") if not _installed(name)
+    ]
     if missing:
         raise UsageError(f"training needs {listed(missing)}, not installed here; pip install 'cellgate[train]'")
 

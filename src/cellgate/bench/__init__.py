@@ -4,6 +4,8 @@ for record in run("quality", ["trec"], seeds=(0, 1)):       data sets lie under 
     results.append(record, Path("docs/results.jsonl"))      and draws docs/results.md anew
 for record in run("speed", ["kernels"], sizes=Sizes(threads=2)):
     ...
+for record in run("cells", ["adding"]):
+    ...
 for record in run("limits", ["startup", "stream"]):
     ...
 
@@ -19,15 +21,22 @@ from cellgate.errors import UsageError, listed, nearest
 if TYPE_CHECKING:
     from cellgate.bench.sizes import Sizes
 
-Bench = Literal["quality", "speed", "limits"]
+Bench = Literal["quality", "ablation", "speed", "cells", "limits"]
 SPEED = ("kernels", "train")
 
 
 def names(bench: Bench) -> list[str]:
-    """Names of what can be measured: data sets of `quality`, or the measurements of `speed` or `limits`."""
-    from cellgate.bench import limits, sets
+    """Names of what can be measured: data sets of `quality`, parts of `cells`, measurements of the others."""
+    from cellgate.bench import cells, limits, quality, sets
 
-    return {"quality": sets.names, "speed": lambda: list(SPEED), "limits": limits.names}[bench]()
+    known = {
+        "quality": sets.names,
+        "ablation": lambda: list(quality.ABLATION_SETS),
+        "speed": lambda: list(SPEED),
+        "cells": cells.names,
+        "limits": limits.names,
+    }
+    return known[bench]()
 
 
 def run(
@@ -35,11 +44,15 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Measure what was chosen (nothing: all), yielding each record as it is made; UsageError for a wrong name.
 
-    seeds: of the trainings of `quality` and `train` (nothing: their own). sizes: of `speed` and `limits`.
+    seeds: of the trainings of `quality`, `train` and `cells` (nothing: their own). sizes: of all but `quality`.
     """
-    from cellgate.bench import limits, quality
+    from cellgate.bench import cells, limits, quality
 
     chosen = chosen or names(bench)
+    if bench == "ablation":
+        return quality.ablation(chosen, seeds or quality.SEEDS)
+    if bench == "cells":
+        return cells.cells(chosen, seeds, sizes)
     if bench == "speed":
         return _speed(chosen, seeds, sizes)
     return quality.quality(chosen, seeds or quality.SEEDS) if bench == "quality" else limits.limits(chosen, sizes)

@@ -4,7 +4,7 @@ It is measured twice: on scikit-learn's own tokens, and on ours, which keep one-
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from cellgate.bench.sets import Example, Splits
 from cellgate.codecs import TextCodec
 from cellgate.config import TextConfig
-from cellgate.metrics import accuracy, macro_f1
+from cellgate.metrics import Labels, LabelScore, accuracy, by_label, macro_f1, micro_f1
 from cellgate.text.tokens import han_share
 
 _LONG_WORDS = 100.0  # words a text, on average, from which texts count as long
@@ -41,7 +41,7 @@ class Features:
 
 
 def yardstick(splits: Splits) -> dict[str, Any]:
-    """Accuracy and macro F1 [0 to 1] and seconds of the linear model on either tokens, and what it counts."""
+    """What `scores` tells, and seconds, of the linear model on either tokens; and which n-grams it counts."""
     features = Features.of([text for text, _ in splits.train])
     return {
         "features": asdict(features),
@@ -96,21 +96,54 @@ def _measure(
     prepared: Callable[[Sequence[str]], list[str]],
 ) -> dict[str, float]:
     """Train on all of `train`, answer `test`, on one thread."""
+    began = time.perf_counter()
+    texts, labels = _parted(splits.train)
+    counted = vectorizer.fit_transform(prepared(texts))
+    answer = _several(counted, labels) if splits.several else _single(counted, labels)
+    texts, truth = _parted(splits.test)
+    answers = answer(vectorizer.transform(prepared(texts)))
+    seconds = time.perf_counter() - began
+    return scores(splits, truth, answers) | {"seconds": round(seconds, 2)}
+
+
+def _single(counted: Any, labels: Sequence[Labels]) -> Callable[[Any], list[Labels]]:  # noqa: ANN401
     from sklearn.svm import LinearSVC
 
-    began = time.perf_counter()
-    model = LinearSVC(random_state=0)
-    texts, labels = _parted(splits.train)
-    model.fit(vectorizer.fit_transform(prepared(texts)), labels)
-    texts, truth = _parted(splits.test)
-    answers = [str(answer) for answer in model.predict(vectorizer.transform(prepared(texts)))]
-    seconds = time.perf_counter() - began
-    return {
-        "accuracy": round(accuracy(truth, answers), 6),
-        "macro_f1": round(macro_f1(truth, answers), 6),
-        "seconds": round(seconds, 2),
-    }
+    model = LinearSVC(random_state=0).fit(counted, labels)
+    return lambda asked: [str(answer) for answer in model.predict(asked)]
 
 
-def _parted(rows: Sequence[Example]) -> tuple[list[str], list[str]]:
+def _several(counted: Any, labels: Sequence[Labels]) -> Callable[[Any], list[Labels]]:  # noqa: ANN401
+    """A linear SVM a label."""
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.preprocessing import MultiLabelBinarizer
+    from sklearn.svm import LinearSVC
+
+    names = MultiLabelBinarizer()
+    model = OneVsRestClassifier(LinearSVC(random_state=0)).fit(counted, names.fit_transform(labels))
+    return lambda asked: [tuple(answer) for answer in names.inverse_transform(model.predict(asked))]
+
+
+def scores(splits: Splits, truth: Sequence[Labels], answers: Sequence[Labels]) -> dict[str, float]:
+    """What is told of a set's answers [0 to 1]: by what its labels are, and what is looked for in it."""
+    if splits.several:
+        told = {"micro_f1": micro_f1(truth, answers), "macro_f1": macro_f1(truth, answers)}
+    else:
+        told = {"accuracy": accuracy(truth, answers), "macro_f1": macro_f1(truth, answers)}
+    return {name: round(value, 6) for name, value in (told | of_labels(splits, by_label(truth, answers))).items()}
+
+
+def of_labels(splits: Splits, labels: Mapping[str, LabelScore]) -> dict[str, float]:
+    """F1 of the label that is looked for; accuracy of texts in scope and recall of the others; where a set has such."""
+    told: dict[str, float] = {}
+    if splits.positive:
+        told["positive_f1"] = labels[splits.positive].f1
+    if splits.out_of_scope:
+        inside = [score for label, score in labels.items() if label != splits.out_of_scope]
+        told["in_scope_accuracy"] = sum(s.recall * s.rows for s in inside) / sum(s.rows for s in inside)
+        told["out_of_scope_recall"] = labels[splits.out_of_scope].recall
+    return told
+
+
+def _parted(rows: Sequence[Example]) -> tuple[list[str], list[Labels]]:
     return [text for text, _ in rows], [label for _, label in rows]

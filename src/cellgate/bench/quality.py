@@ -4,8 +4,9 @@ Beside each figure stands the linear yardstick on the same rows, so that a recur
 """
 
 import json
+import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +15,120 @@ from cellgate.bench.child import CELLGATE, folder_bytes, run
 from cellgate.bench.machine import Record, require_extra, stamp
 from cellgate.bench.sets import Splits
 from cellgate.errors import WorkError
+from cellgate.metrics import LabelScore
 
 SEEDS = (0,)
+_ABLATED: dict[str, tuple[str, ...]] = {  # what is left out or put in place, and the settings that do it
+    "all": (),
+    "recurrent half alone": ("--bag.enabled", "false"),
+    "forward only": ("--encoder.directions", "1"),
+    "GRU": ("--encoder.cell", "gru"),
+    "no spelling vectors": ("--encoder.buckets", "1"),
+    "no word dropout": ("--encoder.word-dropout", "0"),
+    "no embedding dropout": ("--encoder.embedding-dropout", "0"),
+    "no dropout before the labels": ("--head.dropout", "0"),
+    "no label smoothing": ("--head.label-smoothing", "0"),
+    "linear half: words alone": ("--bag.characters", "false", "--bag.words", "1"),
+}
+ABLATION_SETS = ("trec", "sst2", "chnsenticorp")
 
 
 def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Record]:
     """Yield one record a set and seed, as each is measured: accuracy and macro F1 on test, n, time, memory, size.
 
-    `train_seconds` and `peak_mb` are of the whole `cellgate train` process, preparing and exporting included.
+    Of a set in folds the figures are means over them. `train_seconds` and `peak_mb` are of the whole
+    `cellgate train` process, preparing and exporting included.
     """
     require_extra()
     for name in names:
         sets.find(name)  # a wrong name stops before hours of work, not after
     for name in names:
-        splits = sets.load(name)
-        yardstick = linear.yardstick(splits)
+        folds = sets.folds(name)
+        yardstick = _mean([linear.yardstick(splits) for splits in folds])
         for seed in seeds:
-            with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as folder:
-                measured = _measure(name, splits, seed, Path(folder))
-            yield {"bench": "quality", "set": name, "seed": seed, **measured, "linear": yardstick}
+            measured = _mean([_measure(name, splits, seed) for splits in folds])
+            yield {"bench": "quality", "set": name, "seed": seed, "folds": len(folds), **measured, "linear": yardstick}
 
 
-def _measure(name: str, splits: Splits, seed: int, folder: Path) -> Record:
+def ablation(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Record]:
+    """Yield a record a set, part and seed: what the default recipe is without the part, judged on test alike."""
+    require_extra()
+    for name in names:
+        sets.find(name)
+    for name in names:
+        splits = sets.load(name)
+        for part, settings in _ABLATED.items():
+            for seed in seeds:
+                yield {"bench": "ablation", "set": name, "part": part, "seed": seed} | _measure(
+                    name, splits, seed, settings
+                )
+
+
+def _measure(name: str, splits: Splits, seed: int, settings: Sequence[str] = ()) -> Record:
+    with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made:
+        folder = Path(made)
+        command = _command(name, splits, seed, folder)
+        about = stamp([*command, *settings])
+        trained = run([*command, *settings], folder)
+        asked = run([*CELLGATE, "evaluate", name, "test.csv", *_separator(splits), "--json"], folder)
+        manifest = json.loads((folder / name / "bundle.json").read_text("utf-8"))
+        return {
+            **_metrics(asked.stdout, splits),
+            "train_rows": len(splits.train),
+            "test_texts_in_train": splits.test_texts_in_train,
+            "train_seconds": round(trained.seconds, 1),
+            "peak_mb": round(trained.memory.peak_rss / 1e6, 1),
+            "evaluate_seconds": round(asked.seconds, 1),
+            "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
+            "halves_on_dev": manifest["calibration"],
+            **about,
+        }
+
+
+def _command(name: str, splits: Splits, seed: int, folder: Path) -> list[str]:
+    """Write the rows into `folder`; return the command that trains on them."""
     sets.write_csv(folder / "train.csv", splits.train)
     sets.write_csv(folder / "test.csv", splits.test)
     command = [*CELLGATE, "train", "classify", "train.csv", "--text", "text", "--label", "label", "-o", name]
     if splits.dev is not None:
         sets.write_csv(folder / "dev.csv", splits.dev)
         command += ["--dev", "dev.csv"]
-    command += ["--train.seed", str(seed)]
-    about = stamp(command)
-    trained = run(command, folder)
-    asked = run([*CELLGATE, "evaluate", name, "test.csv", "--json"], folder)
-    metrics = _metrics(asked.stdout, len(splits.test))
-    manifest = json.loads((folder / name / "bundle.json").read_text("utf-8"))
-    return {
-        **metrics,
-        "train_rows": len(splits.train),
-        "test_texts_in_train": splits.test_texts_in_train,
-        "train_seconds": round(trained.seconds, 1),
-        "peak_mb": round(trained.memory.peak_rss / 1e6, 1),
-        "evaluate_seconds": round(asked.seconds, 1),
-        "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
-        "halves_on_dev": manifest["calibration"],
-        **about,
-    }
+    command += _separator(splits)
+    if splits.out_of_scope:
+        command += ["--answer.out-of-scope", splits.out_of_scope]
+    return [*command, "--train.seed", str(seed)]
 
 
-def _metrics(text: str, rows: int) -> dict[str, Any]:
+def _separator(splits: Splits) -> list[str]:
+    return ["--label-separator", sets.LABELS_END] if splits.several else []
+
+
+def _metrics(text: str, splits: Splits) -> dict[str, Any]:
     """Read what `evaluate --json` wrote, and see that every test row was answered."""
+    wanted = ("micro_f1", "macro_f1") if splits.several else ("accuracy", "macro_f1")
     try:
         told = json.loads(text)
-        metrics = {key: told[key] for key in ("accuracy", "macro_f1", "calibration_error", "n")}
+        metrics = {key: told[key] for key in (*wanted, "calibration_error", "n")}
+        labels = {label: LabelScore(**score) for label, score in told["labels"].items()}
     except (ValueError, LookupError, TypeError) as error:
         raise WorkError(f"`cellgate evaluate --json` wrote no metrics ({error}): {text[:200]!r}") from None
-    if metrics["n"] != rows:
+    if metrics["n"] != len(splits.test):
+        rows = len(splits.test)
         raise WorkError(f"`cellgate evaluate` answered {metrics['n']} of {rows} test rows; look for rows it skipped")
-    return metrics
+    return metrics | linear.of_labels(splits, labels)
+
+
+def _mean(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means of the figures over the folds, at any depth; anything else is the first fold's."""
+    if len(folds) == 1:
+        return dict(folds[0])
+    mean: dict[str, Any] = {}
+    for name, first in folds[0].items():
+        found = [fold[name] for fold in folds]
+        if isinstance(first, Mapping):
+            mean[name] = _mean(found)
+        elif isinstance(first, float):
+            mean[name] = round(statistics.mean(found), 6)
+        else:
+            mean[name] = sum(found) if name in ("n", "test_texts_in_train") else first
+    return mean

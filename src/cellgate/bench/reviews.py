@@ -14,6 +14,7 @@ from cellgate.batch import Ids, Ints, Ragged, pad
 from cellgate.bench import sets
 from cellgate.bench.sets import Example
 from cellgate.data.batching import by_length, epoch_order
+from cellgate.metrics import Labels
 from cellgate.text.tokens import learn_tokenizer, whole
 
 BATCH_ROWS = 64
@@ -61,7 +62,7 @@ def load(name: str) -> Reviews:
         texts, "word", lowercase=True, nfkc=True, min_count=_MIN_COUNT, max_vocabulary=_MOST_WORDS
     )
     tokenizer.enable_truncation(MAX_TOKENS)
-    kinds = sorted({label for _, label in splits.train})
+    kinds = sorted({str(label) for _, label in splits.train})
     train, test = (_encoded(rows, tokenizer, kinds) for rows in (splits.train, splits.test))
     return Reviews(train, test, tokenizer.get_vocab_size() + _SHIFT, len(kinds))
 
@@ -87,7 +88,7 @@ def _batch(texts: Texts, rows: Ints) -> Batch:
 
 
 def _encoded(rows: Sequence[Example], tokenizer: Tokenizer, kinds: Sequence[str]) -> Texts:
-    place = {label: number for number, label in enumerate(kinds)}
+    place: dict[Labels, int] = {label: number for number, label in enumerate(kinds)}
     found: list[Ids] = []
     for start in range(0, len(rows), _TEXTS_AT_ONCE):
         texts = [whole(text) for text, _ in rows[start : start + _TEXTS_AT_ONCE]]

@@ -10,13 +10,21 @@ class Sizes:
     """Sizes of the measurements; those that a benchmark uses stand in its record."""
 
     threads: int | None = None
-    """Threads of kernels and train; none: all usable cores."""
+    """Threads of kernels, train and cells; none: all usable cores."""
     rounds: int = 15
     """Good rounds of kernels and train; medians over them count."""
     steps: int = 800
     """Steps of each training of train whose accuracy is told."""
     packed_accuracy: bool = False
     """Also train torch packed to the end in train: slow."""
+    epochs: int = 4
+    """Passes of each training of cells over a set."""
+    rows: int | None = None
+    """Rows of a set that cells trains on; none: all."""
+    lag_steps: int = 1_000
+    """Steps of cells at each lag of a problem, at most."""
+    longest_lag: int = 400
+    """Longest lag of a problem of cells."""
     repeats: int = 5
     """Starts of startup; the median counts."""
     lines: int = 5_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from cellgate.bench import speed_tables
+from cellgate.bench import cells_tables, speed_tables
 from cellgate.bench.figures import (
     STAMP,
     Figure,
@@ -23,6 +23,7 @@ from cellgate.bench.machine import Record
 ABOUT = {
     "quality": "Answers on the test rows of public sets, trained with default settings by `cellgate train`; time and "
     "memory are of that whole process. Linear: TF-IDF and a linear SVM on the same rows.",
+    "ablation": "The same with one part of the recipe left out, or another in its place; nothing is chosen by it.",
     "kernels": "One LSTM layer in one direction over rows of uneven length, float32: medians of rounds in which all "
     "take turns, and how many times as long as ours each other takes. torch padded (oneDNN) computes the padding too; "
     "torch packed and onnxruntime know lengths. Work counts real tokens only; sgemm is torch's matrix product on the "
@@ -30,6 +31,13 @@ ABOUT = {
     "train": "A BiLSTM classifier as a plain torch user writes it: the same net, initial weights and batches, only the "
     "recurrence differs. Rates are medians of short blocks of steps that take turns; accuracy is the mean over seeds "
     "after the same number of steps.",
+    "cells": "The cells side by side. On sets: the recurrent half alone, all other settings alike; dev chooses the "
+    "epoch that is kept. On problems: one layer of 64 units that reads one way, learned anew at each lag from the same "
+    "batches of 32 rows; a cell fails at the first lag that less than half of the seeds solve, and longer ones are not "
+    "tried. adding: the sum of two marked numbers of a row as long as the lag; solved where the mean squared error is "
+    "at most half of the 0.167 that always answering 1 gets. copy: 4 symbols of 8, repeated after so many blanks; "
+    "solved where at most 1 % are wrong, of which chance gets 87.5 %. Steps and errors are medians over seeds.\n\n"
+    "![Steps that each cell needs at each lag, and its accuracy on each set](cells.svg)",
     "install": "What `pip install` without extras adds to a new environment.",
     "startup": "A new process in an environment without torch, median of several.",
     "stream": "Short lines piped through one `cellgate predict FOLDER -`.",
@@ -45,6 +53,18 @@ _QUALITY = (
     Figure("peak_mb", "peak memory", mb),
     Figure("bundle_mb", "Bundle", mb),
     Figure("n", "test rows", count),
+)
+_LOOKED_FOR = (  # of sets that have such; with the better linear model's beside
+    Figure("micro_f1", "micro F1", percent),
+    Figure("macro_f1", "macro F1", percent),
+    Figure("positive_f1", "F1 of what is looked for", percent),
+    Figure("in_scope_accuracy", "accuracy in scope", percent),
+    Figure("out_of_scope_recall", "recall out of scope", percent),
+)
+_ABLATION = (
+    Figure("accuracy", "accuracy", percent),
+    Figure("train_seconds", "training", seconds),
+    Figure("bundle_mb", "Bundle", mb),
 )
 _LIMITS: dict[str, tuple[Figure, ...]] = {
     "install": (Figure("size_mb", "installed size", mb),),
@@ -69,15 +89,30 @@ _LIMITS: dict[str, tuple[Figure, ...]] = {
     ),
 }
 
+
+def _quality_targets(item: str, minutes: float, least: Mapping[str, float]) -> dict[tuple[str, str, str], Target]:
+    """What a set should reach: shares of 1 at least, within so many minutes of training."""
+    targets = {("quality", item, path): Target(value, at_least=True) for path, value in least.items()}
+    return {**targets, ("quality", item, "train_seconds"): Target(60 * minutes, at_least=False)}
+
+
 _BUNDLE = Target(60, at_least=False)
 _TARGETS: dict[tuple[str, str, str], Target] = {  # bench, data set or nothing, figure
-    ("quality", "imdb", "accuracy"): Target(0.905, at_least=True),
-    ("quality", "imdb", "train_seconds"): Target(20 * 60, at_least=False),
     ("quality", "imdb", "bundle_mb"): Target(120, at_least=False),
-    ("quality", "banking77", "accuracy"): Target(0.92, at_least=True),
-    ("quality", "banking77", "train_seconds"): Target(6 * 60, at_least=False),
-    ("quality", "chnsenticorp", "accuracy"): Target(0.92, at_least=True),
-    ("quality", "chnsenticorp", "train_seconds"): Target(10 * 60, at_least=False),
+    **_quality_targets("imdb", 15, {"accuracy": 0.92}),
+    **_quality_targets("sst2", 4, {"accuracy": 0.832}),
+    **_quality_targets("trec", 3, {"accuracy": 0.905}),
+    **_quality_targets("banking77", 5, {"accuracy": 0.93}),
+    **_quality_targets("clinc150", 6, {"accuracy": 0.938}),
+    **_quality_targets("chnsenticorp", 8, {"accuracy": 0.93}),
+    **_quality_targets("thucnews_titles", 8, {"accuracy": 0.918}),
+    **_quality_targets("clinc150_scope", 6, {"in_scope_accuracy": 0.915, "out_of_scope_recall": 0.5}),
+    **_quality_targets("sms_spam", 2, {"positive_f1": 0.965}),
+    **_quality_targets("financial_phrasebank", 5, {}),
+    **_quality_targets("toutiao_5k", 5, {}),
+    **_quality_targets("dbpedia14", 5, {}),
+    **_quality_targets("reuters21578", 5, {}),
+    **_quality_targets("ag_news_noisy", 5, {}),
     ("install", "", "size_mb"): Target(230, at_least=False),
     ("startup", "", "help_seconds"): Target(0.3, at_least=False),
     ("startup", "", "predict_seconds"): Target(1.0, at_least=False),
@@ -91,7 +126,8 @@ def grouped(records: Iterable[Record]) -> list[Group]:
     """Gather the newest record of each seed, by bench, set and machine."""
     newest: dict[tuple[str, str, str], dict[int, Record]] = {}
     for record in records:
-        key = (record["bench"], record.get("set", ""), _machine(record["machine"]))
+        item = f"{record['set']}: {record['part']}" if record["bench"] == "ablation" else record.get("set", "")
+        key = (record["bench"], item, _machine(record["machine"]))
         newest.setdefault(key, {})[record.get("seed", 0)] = record
     return [Group(*key, tuple(seeds[seed] for seed in sorted(seeds))) for key, seeds in sorted(newest.items())]
 
@@ -103,7 +139,47 @@ def tables(groups: Sequence[Group], named: Callable[[str], str] = str) -> list[T
         return speed_tables.kernels(groups, named)
     if bench == "train":
         return speed_tables.train(groups, named)
-    return [_quality(groups, named) if bench == "quality" else _limit(groups, named)]
+    if bench == "cells":
+        return cells_tables.tables(groups, named)
+    if bench == "ablation":
+        return [_table(groups, "set: without, or with", _ABLATION, named)]
+    if bench == "quality":
+        return [_quality(groups, named), *_looked_for(groups, named)]
+    return [_limit(groups, named)]
+
+
+def _looked_for(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]:
+    """Figures of several labels, of one that is looked for, of texts out of scope: no table where no set has any."""
+    special = [figure for figure in _LOOKED_FOR if figure.path != "macro_f1"]
+    chosen = [group for group in groups if any(group.value(figure.path) is not None for figure in special)]
+    if not chosen:
+        return []
+    table = _table(chosen, "set", _LOOKED_FOR, named)
+    head = (*table.head[: -len(STAMP)], "linear, our tokens", *STAMP)
+    rows = [
+        (*row[: -len(STAMP)], _linear(group), *row[-len(STAMP) :])
+        for row, group in zip(table.rows, chosen, strict=True)
+    ]
+    return [Table(head, tuple(rows))]
+
+
+def _linear(group: Group) -> str:
+    found = [
+        f"{figure.heading} {figure.written(value)}"
+        for figure in _LOOKED_FOR
+        if group.value(figure.path) is not None
+        and (value := group.value(f"linear.our_tokens.{figure.path}")) is not None
+    ]
+    return ", ".join(found)
+
+
+def _table(groups: Sequence[Group], item: str, figures: Sequence[Figure], named: Callable[[str], str]) -> Table:
+    """A row a group, its seeds told."""
+    rows = [
+        (group.item, listed_cells([r["seed"] for r in group.records]), *_cells(group, figures), *group.stamp(named))
+        for group in groups
+    ]
+    return Table((item, "seeds", *(figure.heading for figure in figures), *STAMP), tuple(rows))
 
 
 def _quality(groups: Sequence[Group], named: Callable[[str], str]) -> Table:
@@ -137,7 +213,8 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _against_linear(group: Group) -> str:
-    """Points of accuracy above or below the better linear model."""
-    ours, *yardsticks = (group.value(figure.path) for figure in _QUALITY if figure.path.endswith("accuracy"))
+    """Points of accuracy, or of micro F1 of several labels, above or below the better linear model."""
+    score = "accuracy" if group.value("accuracy") is not None else "micro_f1"
+    ours, *yardsticks = map(group.value, (score, f"linear.sklearn_tokens.{score}", f"linear.our_tokens.{score}"))
     known = [value for value in yardsticks if value is not None]
     return f"{100 * (ours - max(known)):+.2f}" if ours is not None and known else "-"

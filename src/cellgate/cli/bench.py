@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from cellgate.bench import names, results, run
+from cellgate.bench import cells_plot, names, results, run
 from cellgate.bench.figures import Table
 from cellgate.bench.sizes import Sizes
 from cellgate.bench.tables import grouped, tables
 from cellgate.cli.words import row
 from cellgate.errors import UsageError, listed, nearest
 
-_USAGE = "Usage: cellgate bench quality [SET...] | NAME... [OPTIONS]"
+_USAGE = "Usage: cellgate bench quality [SET...] | ablation [SET...] | cells [PART...] | NAME... [OPTIONS]"
 _WIDTH = 120  # of tables where no terminal says how wide it is
 _INDENT = 44
+_WITH_PARTS = ("quality", "ablation", "cells")
 _SPEED, _LIMITS = names("speed"), names("limits")
 
 APP = App(name="bench", usage=_USAGE, help_epilogue="Example: cellgate bench kernels startup")
@@ -28,8 +29,9 @@ def bench(
         str,
         Parameter(
             name="NAME",
-            help=f"quality and data sets ({listed(names('quality'))}; none: all), or any of "
-            f"{listed([*_SPEED, *_LIMITS])}.",
+            help=f"quality and data sets ({listed(names('quality'))}; none: all), ablation and sets "
+            f"({listed(names('ablation'))}; none: all), cells and parts of it "
+            f"({listed(names('cells'))}; none: all), or any of {listed([*_SPEED, *_LIMITS])}.",
         ),
     ],
     seed: Annotated[
@@ -37,8 +39,8 @@ def bench(
         Parameter(
             metavar="NUMBER",
             negative=(),
-            show_default="0; for train 0, 1, 2",
-            help="Seed of a training of quality and train; may be repeated.",
+            show_default="0; for train, adding and copy 0, 1, 2",
+            help="Seed of a training of quality, train and cells; may be repeated.",
         ),
     ] = (),
     sizes: Annotated[Sizes | None, Parameter(name="*", negative=())] = None,
@@ -49,11 +51,13 @@ def bench(
         bool, Parameter(name="--json", negative=(), help="Print one JSON line a record.", show_default=False)
     ] = False,
 ) -> None:
-    """Measure what is named: quality and limits as a user meets them, kernels and train beside other libraries."""
-    known = ["quality", *_SPEED, *_LIMITS]
+    """Measure quality and limits as a user meets them, kernels and train beside other libraries, cells side by side."""
+    known = [*_WITH_PARTS, *_SPEED, *_LIMITS]
     if not chosen:
         raise UsageError(f"nothing to measure; name one of {listed(known)}")
-    for name in chosen[:1] if chosen[0] == "quality" else chosen:
+    for place, name in enumerate(chosen[:1] if chosen[0] in _WITH_PARTS else chosen):
+        if place and name in _WITH_PARTS:
+            raise UsageError(f"{name} has parts of its own and is measured alone: cellgate bench {name}")
         if name not in known:
             raise UsageError(f"no benchmark {name!r}{nearest(name, known) or f'; known: {listed(known)}'}")
     for each in _measured(chosen, seed, sizes):
@@ -63,12 +67,22 @@ def bench(
             _show(each)
         if record is not None:
             results.append(each, record)
+            if each["bench"] == "cells":
+                cells_plot.draw(results.read(record), record.with_name("cells.svg"))
 
 
 def _measured(chosen: Sequence[str], seed: Sequence[int], sizes: Sizes | None) -> Iterator[dict[str, Any]]:
     if chosen[0] == "quality":
         yield from run("quality", chosen[1:], seed)
-        return
+    elif chosen[0] == "ablation":
+        yield from run("ablation", chosen[1:], seed)
+    elif chosen[0] == "cells":
+        yield from run("cells", chosen[1:], seed, sizes)
+    else:
+        yield from _limits(chosen, seed, sizes)
+
+
+def _limits(chosen: Sequence[str], seed: Sequence[int], sizes: Sizes | None) -> Iterator[dict[str, Any]]:
     for name in chosen:
         yield from run("speed" if name in _SPEED else "limits", [name], seed, sizes)
 

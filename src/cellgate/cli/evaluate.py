@@ -2,14 +2,15 @@
 
 import json
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.figures import metric_rows
 from cellgate.cli.settings import field_flags, given
-from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
+from cellgate.cli.sources import FILES_HELP, Reading, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
 from cellgate.errors import UsageError, listed
@@ -22,9 +23,13 @@ APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIO
 def evaluate(
     folder: Annotated[str, Parameter(help="The Bundle.")],
     /,
-    *files: Annotated[str, Parameter(name="FILE", help="Files or patterns: CSV, TSV, JSON lines, each also .gz.")],
+    *files: Annotated[str, Parameter(name="FILE", help=FILES_HELP)],
     columns: object = None,
     reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    abstain_below: Annotated[
+        float | None,
+        Parameter(metavar="SHARE", help="Answer only where at least this sure, 0 to 1.", show_default="as trained"),
+    ] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
     ] = False,
@@ -34,9 +39,11 @@ def evaluate(
         raise UsageError("no file was named to evaluate on; give one or more, such as test.csv")
     began = time.monotonic()
     bundle = open_bundle(folder)
+    if abstain_below is not None:
+        bundle = bundle.abstaining_below(abstain_below)
     task, reading = bundle.task, reading or Reading()
     named = named_columns(given(columns), task.fields)
-    source = open_as_trained(files, task, named, reading, bundle.manifest["data"].get("columns", {}))
+    source = open_as_trained(files, task, named, reading, bundle.manifest["data"], bundle.target.labels)
     for note in source.notes:
         say(note)
     problems = Problems()
@@ -44,7 +51,7 @@ def evaluate(
     seconds = time.monotonic() - began
     if problems.count:
         say(str(problems))
-    _warn_unseen(bundle, result["unseen"], result["n"])
+    _warn_unseen(bundle, result)
     if result["cut"]:
         say(f"warning: {cut_short(result['cut'], result['n'], bundle.source.max_tokens)}")
     if as_json:
@@ -56,15 +63,15 @@ def evaluate(
     print("\n".join(metric_rows(bundle.target, result)))
 
 
-def _warn_unseen(bundle: Bundle, unseen: dict[str, int], rows: int) -> None:
+def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
     """Say which labels no training row had: such rows cannot be answered right."""
+    unseen: dict[str, int] = result["unseen"]
     if not unseen:
         return
-    total = sum(unseen.values())
     named = [f"{label!r} ({count:,})" for label, count in sorted(unseen.items(), key=lambda item: -item[1])]
     first = bundle.target.unseen(max(unseen, key=lambda label: unseen[label]))
     more = f"; all of them, with their rows: {listed(named)}" if len(unseen) > 1 else ""
-    say(f"warning: {total:,} of {rows:,} rows count as wrong: {first}{more}")
+    say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {first}{more}")
 
 
 evaluate.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]

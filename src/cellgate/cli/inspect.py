@@ -24,6 +24,7 @@ _ABOUT = {
     "parity.json": "how far torch, float and int8 answers are apart",
     "events.jsonl": "how training went",
     "README.md": "the model card",
+    "report.html": "how training went, where the model is wrong",
 }
 
 

@@ -18,7 +18,7 @@ from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_tra
 from cellgate.cli.words import STANDARD_INPUT, cut_short, say
 from cellgate.codecs.labels import MOST
 from cellgate.data.files import format_of, is_clean
-from cellgate.data.readers import Problems, open_lines
+from cellgate.data.readers import Problems, is_table, open_lines
 from cellgate.errors import DataError, UsageError
 from cellgate.metrics import Answer, labels_of
 from cellgate.task import Prediction, Row, Task
@@ -38,8 +38,8 @@ def predict(
         str,
         Parameter(
             name="TEXT",
-            help="Texts as they are; files that exist (.csv, .tsv, .jsonl by column, others one text a line); "
-            "`-`: standard input, one text a line. After `--` a text may begin with a hyphen.",
+            help="Texts as they are; files that exist (.csv, .tsv, .jsonl, .parquet by column, others one text a "
+            "line); folders of texts; `-`: standard input, one text a line. After `--` a text may begin with a hyphen.",
         ),
     ],
     columns: object = None,
@@ -50,6 +50,10 @@ def predict(
             name="--format", help="text: answer, tab, confidence; jsonl and csv repeat the text and name the fields."
         ),
     ] = "text",
+    abstain_below: Annotated[
+        float | None,
+        Parameter(metavar="SHARE", help="Answer only where at least this sure, 0 to 1.", show_default="as trained"),
+    ] = None,
     top: Annotated[
         int | None,
         Parameter(
@@ -63,6 +67,8 @@ def predict(
     if not inputs and sys.stdin.isatty():
         raise UsageError("nothing to answer; give a text in quotes, a file, or - to type texts")
     bundle = open_bundle(folder)
+    if abstain_below is not None:
+        bundle = bundle.abstaining_below(abstain_below)
     asked = _Asked(bundle, given(columns), reading or Reading())
     line, counts = _liner(form, bundle.task, top), _Counts()
     if form == "csv":
@@ -104,12 +110,11 @@ class _Asked:
         """Batches of all inputs; neighbouring texts share one."""
         texts: list[str] = []
         for place, each in enumerate(inputs, 1):
-            table = format_of(each) is not None  # read by column; any other file holds a text a line
             rows: Iterator[Sequence[Row | str]]
             if each == STANDARD_INPUT:
                 rows = self._standard_input()
-            elif os.path.isfile(each) or (table and " " not in each):  # a table that does not exist is no text
-                rows = self._file(each, table=table)
+            elif os.path.isfile(each) or os.path.isdir(each) or (format_of(each) and " " not in each):
+                rows = self._file(each)  # what is called as a table but does not exist is no text
             elif is_clean(each):
                 texts.append(each)
                 continue
@@ -130,15 +135,14 @@ class _Asked:
     def _skipped(self) -> Problems | None:
         return self.problems if self.reading.skip_bad_rows else None
 
-    def _file(self, path: str, *, table: bool) -> Iterator[Sequence[Row | str]]:
+    def _file(self, path: str) -> Iterator[Sequence[Row | str]]:
         task = self.bundle.task
-        if not table:
+        if not is_table(path, self.reading.encoding):
             lines = open_lines(path, self.reading.encoding)
             self._say(lines.notes)
             return _in_batches(lines.read(self._skipped))
         named = named_columns(self.named, task.given)
-        trained = self.bundle.manifest["data"].get("columns", {})
-        source = open_as_trained((path,), task, named, self.reading, trained)
+        source = open_as_trained((path,), task, named, self.reading, self.bundle.manifest["data"])
         self._say(source.notes)
         return _in_batches(source.records.read(self.problems))
 

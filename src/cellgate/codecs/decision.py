@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cellgate.batch import Floats
 
@@ -18,6 +19,10 @@ class Decision:
     """Below it the answer is None: "I don't know"."""
     thresholds: tuple[float, ...] = ()
     """Of each label, for a text that may have several: from which it is given. Empty: one label a text."""
+    out_of_scope: str = ""
+    """The label of texts that fit no other, if there is one."""
+    scope_ends: float = 1.0
+    """From this probability of the above it is the answer; where training had no such row, of 1 - the best label's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,11 @@ def abstaining(confidence: Sequence[float], right: Sequence[bool], precision: fl
 
     Where there is none, the most precise one: see whether `.precision` is what was wanted.
     """
-    sure, hits = np.asarray(confidence, np.float64), np.asarray(right, bool)
+    sure, hits = np.asarray(confidence, np.float32), np.asarray(right, bool)
     order = np.argsort(-sure, kind="stable")
     levels = np.cumsum(hits[order]) / np.arange(1, len(order) + 1)
     sorted_sure = sure[order]
-    last = np.append(sorted_sure[1:] < sorted_sure[:-1], True)  # rows alike in confidence stay together
-    places = np.flatnonzero(last)
+    places = np.flatnonzero(_last_of_its_kind(sorted_sure))
     met = places[levels[places] >= precision]
     place = int(met[-1]) if len(met) else int(places[np.argmax(levels[places])])
     if place + 1 == len(order):
@@ -57,20 +61,29 @@ def label_thresholds(probabilities: Floats, true: Floats) -> tuple[float, ...]:
     One threshold for all labels, by the F1 over all of them, and one for each by its own F1; a label with few dev
     rows leans on the common one.
     """
-    common = _best_threshold(probabilities.ravel(), true.ravel())
-    rows = true.sum(0)
-    own = [_best_threshold(probabilities[:, label], true[:, label]) for label in range(true.shape[1])]
-    trust = rows / (rows + _FEW)
-    return tuple(float(common + (each - common) * t) for each, t in zip(own, trust, strict=True))
+    common = best_threshold(probabilities.ravel(), true.ravel())
+    return tuple(trusted_threshold(probabilities[:, label], true[:, label], common) for label in range(true.shape[1]))
 
 
-def _best_threshold(probabilities: Floats, true: Floats) -> float:
-    """Threshold of the best F1; 0.5 where nothing is true."""
+def trusted_threshold(probabilities: Floats, true: Floats, usual: float) -> float:
+    """As `best_threshold`, drawn to the usual one where few of the N rows are true."""
+    trust = float(true.sum() / (true.sum() + _FEW))
+    return usual + (best_threshold(probabilities, true) - usual) * trust
+
+
+def best_threshold(probabilities: Floats, true: Floats) -> float:
+    """Threshold of the best F1 of what is true (0 or 1) over N probabilities; 0.5 where nothing is."""
     if not true.any():
         return 0.5
     order = np.argsort(-probabilities, kind="stable")
-    hits = np.cumsum(true[order])
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + true.sum())
-    place = int(np.argmax(f1))
-    after = float(probabilities[order[place + 1]]) if place + 1 < len(order) else 0.0
-    return (float(probabilities[order[place]]) + after) / 2
+    ranked = probabilities[order]
+    places = np.flatnonzero(_last_of_its_kind(ranked))
+    hits = np.cumsum(true[order])[places]
+    best = int(np.argmax(2 * hits / (places + 1 + true.sum())))
+    after = float(ranked[places[best] + 1]) if best + 1 < len(places) else 0.0
+    return (float(ranked[places[best]]) + after) / 2
+
+
+def _last_of_its_kind(ranked: Floats) -> npt.NDArray[np.bool_]:
+    """Of falling values [N], which are the last of those alike: a threshold keeps those together."""
+    return np.append(ranked[1:] < ranked[:-1], True)

@@ -26,6 +26,8 @@ class Progress:
     loss_sum: float = 0.0  # over this epoch's batches
     best_score: float = float("-inf")
     kept_epoch: int = 0
+    losses: tuple[float, ...] = ()  # of each epoch, mean over its batches [nats]
+    scores: tuple[float, ...] = ()  # of each epoch, the first metric on dev
     kept_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def after_step(self, loss: float) -> "Progress":
@@ -34,7 +36,8 @@ class Progress:
 
     def after_epoch(self, score: float, kept: nn.Module | None) -> "Progress":
         """An epoch ended with this dev score; `kept` is the net where its weights are to be kept."""
-        done = replace(self, epoch=self.epoch + 1, place=0, loss_sum=0.0)
+        losses = (*self.losses, self.loss_sum / max(1, self.place))
+        done = replace(self, epoch=self.epoch + 1, place=0, loss_sum=0.0, losses=losses, scores=(*self.scores, score))
         if kept is None:
             return done
         weights = {name: value.clone() for name, value in kept.state_dict().items()}
@@ -67,6 +70,7 @@ def load_checkpoint(
     net.load_state_dict(_under(_NET, tensors))
     optimizer = make_optimizer()
     optimizer.load(_under(_OPTIMIZER, tensors))
+    facts |= {name: tuple(facts[name]) for name in ("losses", "scores")}
     return Progress(**facts, kept_weights=_under(_KEPT, tensors)), optimizer
 
 

@@ -1,7 +1,7 @@
 """The dev rows: scored by the net while it trains, by its graphs when it is exported."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ from torch import Tensor
 from cellgate.batch import Floats, Ints
 from cellgate.bundle import Bundle, summary
 from cellgate.codecs import Decision, TargetCodec
-from cellgate.codecs.decision import abstaining
-from cellgate.config import AnswerConfig
+from cellgate.codecs.labels import NEVER_SEEN, Ranked
 from cellgate.data.batching import by_length
 from cellgate.fit.loop import Data
 from cellgate.metrics import Labels
@@ -29,6 +28,12 @@ class Dev:
     data: Data
     rows: Ints
     target: TargetCodec
+    out_of_scope: str  # the label of rows that fit no other, or nothing
+
+    @property
+    def order(self) -> Ints:
+        """The rows in the order of `batches` and of all that comes of them."""
+        return np.concatenate(self._places())
 
     def _places(self) -> list[Ints]:
         return [self.rows[places] for places in by_length(self.data.lengths[self.rows], rows=_ROWS, tokens=_TOKENS)]
@@ -43,42 +48,21 @@ class Dev:
         """Log-probabilities [N, L] and labels of N rows, in the order of `batches`."""
         scores: list[Floats] = []
         truth: list[Labels] = []
-        for inputs, target in self.batches():
+        for rows in self._places():
+            inputs, _ = self.data.tensors(rows)
             scores.append(net(inputs, {})[0].numpy())
-            truth += self.target.truth({name: value.numpy() for name, value in target.items()})
+            truth += self._truth(rows)
         return np.concatenate(scores), truth
 
     def metrics(self, net: Net) -> dict[str, float]:
         """The metrics of the net as it is, with the best thresholds there are."""
         scores, truth = self.scores(net)
-        return self._metrics(scores, truth, self.target.decide(scores, truth))
+        return self._metrics(scores, truth, self.target.decide(scores, truth, self.out_of_scope))
 
     def _metrics(self, scores: Floats, truth: Sequence[Labels], decision: Decision) -> dict[str, float]:
         ranked = self.target.decode(scores, decision, top=1)
         confidence = np.array([each.confidence for each in ranked], np.float32)
         return summary(self.target, truth, [each.value for each in ranked], confidence)
-
-    def decide(self, net: Net, config: AnswerConfig) -> tuple[Decision, str]:
-        """Choose how sure an answer must be; and say what that costs, nothing where every text gets an answer."""
-        scores, truth = self.scores(net)
-        decision = replace(self.target.decide(scores, truth), abstain_below=config.abstain_below)
-        ranked = self.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
-        right = [each.value == t for each, t in zip(ranked, truth, strict=True)]
-        sure = [each.confidence for each in ranked]
-        if config.precision is not None:
-            found = abstaining(sure, right, config.precision)
-            decision = replace(decision, abstain_below=found.below)
-            met = "" if found.precision >= config.precision else f"; {config.precision:.1%} is out of reach"
-            return decision, (
-                f'answers below {found.below:.3f} become "I don\'t know": on dev {found.precision:.1%} of the answers '
-                f"given are right, and {found.answered:.1%} of the texts get one{met}"
-            )
-        if config.abstain_below:
-            kept = [hit for hit, confidence in zip(right, sure, strict=True) if confidence >= config.abstain_below]
-            how = f"{sum(kept) / len(kept):.1%} of the answers given are right" if kept else "no text gets an answer"
-            share = len(kept) / len(right)
-            return decision, f"on dev {how}, and {share:.1%} of the texts get one (--answer.abstain-below)"
-        return decision, ""
 
     def example(self) -> dict[str, Tensor]:
         """A small batch for tracing: three rows of several tokens, taken from the longest of the data."""
@@ -86,11 +70,27 @@ class Dev:
         inputs, _ = self.data.tensors(self.data.train[longest])
         return inputs
 
+    def _from_graph(self, bundle: Bundle) -> Floats:
+        return np.concatenate([bundle.score_rows(self.data.rows.take(rows)) for rows in self._places()])
+
+    def answers(self, bundle: Bundle) -> tuple[list[Ranked], list[Labels]]:
+        """The Bundle's answers, and the labels, in the order of `batches`."""
+        truth: list[Labels] = []
+        for rows in self._places():
+            truth += self._truth(rows)
+        return self.target.decode(self._from_graph(bundle), bundle.decision, top=1), truth
+
+    def _truth(self, rows: Ints) -> list[Labels]:
+        truth = self.target.truth(self.data.rows.take(rows))
+        if self.out_of_scope:  # a label that no training row has fits no text of training
+            truth = [self.out_of_scope if label == NEVER_SEEN else label for label in truth]
+        return truth
+
     def parity(self, net: Net, bundle: Bundle, int8: Bundle | None) -> dict[str, Any]:
         """How far the graphs' answers are from torch's on dev [largest difference of a probability]."""
         from_torch, truth = self.scores(net)
         decision = bundle.decision
-        from_float = np.concatenate([bundle.score_rows(self.data.rows.take(rows)) for rows in self._places()])
+        from_float = self._from_graph(bundle)
         result: dict[str, Any] = {
             "rows": len(truth),
             "torch_float_difference": _difference(from_torch, from_float),

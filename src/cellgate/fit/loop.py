@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,8 @@ def as_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 def fit(
     net: Net, data: Data, config: TrainConfig, evaluate: Callable[[], Mapping[str, float]], checkpoint: Path
-) -> Iterator[Event]:
-    """Train `net` in place and leave it with the weights of its best epoch.
+) -> Generator[Event, None, Progress]:
+    """Train `net` in place and leave it with the weights of its best epoch; returns how it went.
 
     `evaluate` scores the net on dev; the first of its metrics is the one to raise. A checkpoint that exists is
     gone on from. Every step seeds its own randomness (torch's global generator), so nothing random is saved.
@@ -89,15 +89,15 @@ def fit(
         metrics = evaluate()
         score = next(iter(metrics.values()))
         kept = score >= progress.best_score - _tolerance(score, int(metrics["n"]))
-        mean_loss = progress.loss_sum / max(1, progress.place)
         progress = progress.after_epoch(score, net if kept else None)
-        yield Epoch(progress.epoch, course.epochs, mean_loss, metrics, kept, time.monotonic() - started)
+        yield Epoch(progress.epoch, course.epochs, progress.losses[-1], metrics, kept, time.monotonic() - started)
         if progress.epoch - progress.kept_epoch >= config.patience:
             reason = f"no better dev metric for {config.patience} epochs"
             break
     net.load_state_dict(progress.kept_weights)
     net.eval()
     yield Done(reason, {"steps": progress.step, "kept_epoch": progress.kept_epoch})
+    return progress
 
 
 def _tolerance(score: float, dev_rows: int) -> float:

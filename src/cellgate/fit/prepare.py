@@ -18,7 +18,9 @@ from cellgate.codecs.labels import UNSEEN
 from cellgate.config import TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
+from cellgate.data.wanted import alike
 from cellgate.errors import DataError, listed
+from cellgate.fit.decide import check
 from cellgate.fit.events import Event, Note, Work
 from cellgate.metrics import Labels, labels_of
 from cellgate.task import Row, Task
@@ -78,7 +80,10 @@ def load_prepared(folder: Path) -> Prepared:
 def prepare(
     task: Task, config: TaskConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
 ) -> Iterator[Event]:
-    """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens."""
+    """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens.
+
+    DataError for rows that nothing can be learned from, or that the settings do not fit.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     values: list[Labels] = []
     shared: dict[Labels, Labels] = {}  # millions of rows share a few labels
@@ -101,8 +106,9 @@ def prepare(
         for counted in _encode(task, source, target, chain(train, dev or ()), writer):
             counts += counted
             yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
-        if counts["unseen"] == len(dev_rows) and not target.several:
+        if counts["unseen"] == len(dev_rows) and not target.several and not config.answer.out_of_scope:
             raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
+        check(config.answer, target, strange_dev_rows=counts["unseen"])
         facts = Facts(
             rows=len(train_rows) + len(dev_rows),
             dev_rows=len(dev_rows),
@@ -168,8 +174,8 @@ class _Texts:
         return (getattr(record, field) for record, keep in zip(self.records, self.chosen, strict=True) if keep)
 
 
-def notes(prepared: Prepared) -> Iterator[Event]:
-    """What the user should be told of the data."""
+def notes(prepared: Prepared, out_of_scope: str) -> Iterator[Event]:
+    """What the user should be told of the data; dev rows with other labels are `out_of_scope` where that is named."""
     facts, source = prepared.facts, prepared.source
     how = "given" if facts.dev_given else "held out"
     yield Note(
@@ -184,8 +190,10 @@ def notes(prepared: Prepared) -> Iterator[Event]:
         )
     if facts.empty_texts:
         yield Note(f"{facts.empty_texts:,} of {facts.rows:,} texts are empty; they were kept")
-    if facts.unseen_dev_labels:
+    if facts.unseen_dev_labels and not out_of_scope:
         yield Note(f"{facts.unseen_dev_labels:,} dev rows have a label that no training row has; they count as wrong")
+    if text := alike(facts.rows_by_label):
+        yield Note(text)
     rare = [label for label, count in facts.rows_by_label.items() if count < _RARE]
     if rare:
         yield Note(f"{len(rare)} labels have fewer than {_RARE} rows and will be learned badly: {listed(rare, 5)}")

@@ -119,6 +119,7 @@ class Reader(Net):
             share = best_share(lambda s: self.output.worth(s, target), halves["recurrent"], halves["linear"])
             self.share.fill_(share)
             mixed = (1.0 - share) * halves["recurrent"] + share * halves["linear"]
+        told["together"] = self.output.worth(mixed, target)
         return told | {"linear_share": float(self.share)} | self.output.calibrate(mixed, target)
 
     @torch.no_grad()

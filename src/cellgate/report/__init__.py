@@ -1,0 +1,12 @@
+"""report.html of a Bundle: one file that opens offline and says how training went and where the model is wrong.
+
+    Report -> tables (numbers and rows), plots (static SVG) -> page.html -> str
+
+Nothing is read or written here, and nothing is computed by a net.
+"""
+
+from cellgate.report.page import report_html
+from cellgate.report.tables import worst
+from cellgate.report.values import Certainty, Course, DevAnswers, Disagreement, Report, Texts
+
+__all__ = ["Certainty", "Course", "DevAnswers", "Disagreement", "Report", "Texts", "report_html", "worst"]

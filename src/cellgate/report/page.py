@@ -1,0 +1,165 @@
+"""A Report as one page of HTML: no script, nothing fetched."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellgate.metrics import CALIBRATION_BINS, TELLING_ROWS, Labels, calibration_error, labels_of
+from cellgate.report import plots, tables
+from cellgate.report.values import Certainty, DevAnswers, Report, Texts
+
+_MATRIX_LABELS = 20
+_FLAT = 40  # columns x characters of the longest label, up to which the heads of the matrix lie
+_TABLE_LABELS = 200
+_PAIRS = 15
+_EXCERPT = 300  # characters of a text
+_NAME = 60  # characters of a label
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # controls, also of direction
+_FAR = 2  # lengths are drawn up to so many times the one that 99 % of the texts keep under
+
+
+def report_html(report: Report) -> str:
+    """The page as text; to be written in UTF-8. Texts and labels are escaped, whatever they hold."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {"percent": _percent, "number": "{:,}".format, "words": _words, "text": _excerpt, "label": _named}
+    return pages.get_template("page.html").render(
+        {
+            "report": report,
+            "result": _result(report),
+            "labels": _labels(report),
+            "certainty": _certainty(report.dev),
+            "course": _course(report),
+            "texts": _texts(report.texts),
+        }
+    )
+
+
+def _result(report: Report) -> dict[str, Any]:
+    dev = report.dev
+    rows = len(dev.truth)
+    hits = sum(_right(dev))
+    low, high = tables.likely_share(hits, rows)
+    return {
+        "rows": rows,
+        "hits": hits,
+        "likely": (low, high),
+        "unanswered": sum(answer is None for answer in dev.answers),
+        "few": rows < TELLING_ROWS,
+        "metrics": {name: value for name, value in report.metrics.items() if name != "n"},
+    }
+
+
+def _labels(report: Report) -> dict[str, Any]:
+    """What stands in the tables of labels: scores, matrix, pairs."""
+    dev, names = report.dev, list(report.rows_by_label)
+    scores = tables.label_scores(dev.truth, dev.answers, names)
+    pairs = tables.confused(dev.truth, dev.answers)
+    mixed = tables.mixed_up(pairs)
+    support = {score.label: score.support for score in scores}
+    matrix = tables.matrix(pairs, names, _MATRIX_LABELS)
+    return {
+        "several": any(not isinstance(labels, str) for labels in dev.truth),
+        "scores": scores[:_TABLE_LABELS],
+        "of": len(scores),
+        "matrix": matrix,
+        "flat": len(matrix.names) * max(map(len, matrix.names)) <= _FLAT,
+        "shares": (matrix.counts / np.maximum(1, matrix.totals)[:, None]).tolist(),
+        "pairs": [(true, given, count, count / support.get(true, count)) for true, given, count in mixed[:_PAIRS]],
+        "pairs_of": len(mixed),
+        "nothing": tables.NOTHING,
+    }
+
+
+def _certainty(dev: DevAnswers) -> dict[str, Any]:
+    """Of the answers given: how sure they were and how often right, before calibration and after."""
+    given = np.array([answer is not None for answer in dev.answers])
+    if not given.any():
+        return {"rows": 0}
+    after = Certainty(dev.confidence[given], np.array(_right(dev))[given])
+    before = None
+    if dev.uncalibrated is not None:  # of the same rows
+        before = Certainty(dev.uncalibrated.confidence[given], dev.uncalibrated.right[given])
+    return {
+        "rows": int(given.sum()),
+        "before": None if before is None else _gap(before),
+        "after": _gap(after),
+        "drawing": plots.reliability(
+            [] if before is None else tables.bins(before, CALIBRATION_BINS), tables.bins(after, CALIBRATION_BINS)
+        ),
+    }
+
+
+def _gap(certainty: Certainty) -> float:
+    return calibration_error(certainty.confidence, certainty.right.tolist(), CALIBRATION_BINS)
+
+
+def _course(report: Report) -> dict[str, Any]:
+    name, together = next(iter(report.metrics.items()))
+    linear = report.halves.get("linear")
+    summed = report.halves.get("together", together)  # judged as each half is
+    return {
+        "metric": name,
+        "together": together,
+        "drawing": plots.learning_curves(report.course, _words(name)) if report.course.loss else None,
+        # Half a point is less than chance moves such figures by.
+        "linear_suffices": linear is not None and linear > summed - 0.005 and len(report.dev.truth) >= TELLING_ROWS,
+    }
+
+
+def _texts(texts: Texts) -> dict[str, Any]:
+    lengths = texts.lengths
+    if not len(lengths):
+        return {"drawing": None}
+    median, most = (int(np.quantile(lengths, share, method="higher")) for share in (0.5, 0.95))
+    longest = int(lengths.max())
+    end = min(longest, _FAR * int(np.quantile(lengths, 0.99, method="higher")))
+    cut_at = texts.max_tokens if texts.cut and texts.max_tokens <= end else None
+    return {
+        "drawing": plots.lengths(lengths, end, cut_at),
+        "median": median,
+        "most": most,
+        "longest": longest,
+        "beyond": int((lengths > end).sum()),
+    }
+
+
+def _right(dev: DevAnswers) -> list[bool]:
+    return [t == a for t, a in zip(dev.truth, dev.answers, strict=True)]
+
+
+def _percent(share: float | None) -> str:
+    """A share as it is read; what is not quite all or nothing does not look so."""
+    if share is None:
+        return "–"
+    if 0 < share < 0.0005:
+        return "< 0.1%"
+    return "> 99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("f1", "F1")
+
+
+def _named(labels: Labels) -> str:
+    return ", ".join(_cut(label, _NAME) for label in labels_of(labels)) or tables.NOTHING
+
+
+def _excerpt(text: str) -> str:
+    shown = _cut(text, _EXCERPT)
+    return f"{shown} ({len(text):,} characters)" if len(text) > _EXCERPT else shown
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text in one line, without what a page cannot hold."""
+    shown = " ".join(_UNFIT.sub(" ", text[: 4 * most]).split())
+    return shown if len(shown) <= most and len(text) <= 4 * most else shown[:most].rstrip() + "…"

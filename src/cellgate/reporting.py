@@ -1,0 +1,136 @@
+"""report.html: what training knows, gathered for whoever wants to see how it went and where the model is wrong."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cellgate.batch import Floats, Ints
+from cellgate.bundle import Bundle
+from cellgate.codecs import Decision
+from cellgate.codecs.labels import Ranked
+from cellgate.errors import DataError
+from cellgate.fit.checkpoint import Progress
+from cellgate.fit.dev import Dev
+from cellgate.fit.prepare import Prepared
+from cellgate.metrics import Labels
+from cellgate.nets import Net
+from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
+from cellgate.task import Row, Task
+
+_SUSPECT_ROWS = 20_000  # training rows, spread over all, that are answered to find labels that look wrong
+
+
+@dataclass(frozen=True)
+class Known:
+    """What training knows when its Bundle stands, but for the report."""
+
+    name: str  # what the Bundle will be called
+    task: Task
+    bundle: Bundle
+    train: Iterable[Row]
+    dev: Iterable[Row] | None  # None: held out from `train`
+    prepared: Prepared
+    progress: Progress
+    uncalibrated: Certainty
+
+
+def certainty(dev: Dev, scores: Floats, truth: Sequence[Labels], decision: Decision) -> Certainty:
+    """How sure answers to dev rows are, all of them given; scores are log-probabilities [N, L]."""
+    ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
+    right = np.array([each.value == label for each, label in zip(ranked, truth, strict=True)], np.bool_)
+    return Certainty(np.array([each.confidence for each in ranked], np.float32), right)
+
+
+def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
+    """Write report.html into the Bundle's folder; returns what it lacks, in words, or nothing."""
+    bundle, prepared = known.bundle, known.prepared
+    manifest: Mapping[str, Any] = bundle.manifest
+    ranked, truth = dev.answers(bundle)
+    confidence = np.array([each.confidence for each in ranked], np.float32)
+    answers = tuple(each.value for each in ranked)
+    wrong = _Rows(dev.order, truth, ranked).at(worst(truth, answers, confidence))
+    suspects = _suspects(prepared, dev, net, bundle.decision)
+    texts, missing = _texts(known, {each.row for each in (*wrong, *suspects)})
+    first_dev = len(prepared.train) if known.dev is not None else 0  # rows of a dev file are counted anew
+    lengths = prepared.rows.columns["tokens"].lengths
+    facts = prepared.facts
+    report = Report(
+        name=known.name,
+        task=manifest["task"],
+        version=manifest["cellgate"],
+        rows_by_label=facts.rows_by_label,
+        metrics=manifest["metrics"]["dev"],
+        halves={
+            name.removesuffix("_alone"): value
+            for name, value in manifest["calibration"].items()
+            if name.endswith("_alone") or name == "together"
+        },
+        course=Course(known.progress.losses, known.progress.scores, known.progress.kept_epoch),
+        texts=Texts(
+            lengths[prepared.train],
+            prepared.source.unit,
+            prepared.source.max_tokens,
+            facts.cut_texts,
+            facts.empty_texts,
+            manifest["data"].get("skipped_rows", 0),
+            facts.unseen_dev_labels,
+        ),
+        dev=DevAnswers(
+            tuple(truth), answers, confidence, known.uncalibrated, bundle.decision.abstain_below, facts.dev_given
+        ),
+        errors=tuple(replace(each, row=each.row + 1 - first_dev, text=texts.get(each.row, "")) for each in wrong),
+        suspects=tuple(replace(each, row=each.row + 1, text=texts.get(each.row, "")) for each in suspects),
+        looked_at=min(len(prepared.train), _SUSPECT_ROWS),
+    )
+    (folder / "report.html").write_text(report_html(report), "utf-8")
+    return missing
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Answered rows: their places among all, labels and answers."""
+
+    places: Ints
+    truth: Sequence[Labels]
+    ranked: Sequence[Ranked]
+
+    def at(self, chosen: Ints) -> list[Disagreement]:
+        """Those chosen, without their texts; rows count from 0."""
+        found = []
+        for place in chosen.tolist():
+            answer = self.ranked[place]
+            if answer.value is not None:
+                row = int(self.places[place])
+                found.append(Disagreement(row, "", self.truth[place], answer.value, answer.confidence))
+        return found
+
+
+def _suspects(prepared: Prepared, dev: Dev, net: Net, decision: Decision) -> list[Disagreement]:
+    """The training rows that the model most surely answers otherwise than their labels say."""
+    count = min(len(prepared.train), _SUSPECT_ROWS)
+    rows = prepared.train[np.linspace(0, len(prepared.train) - 1, count).astype(np.int64)]
+    taught = replace(dev, rows=rows)
+    scores, truth = taught.scores(net)
+    ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
+    confidence = np.array([each.confidence for each in ranked], np.float32)
+    return _Rows(taught.order, truth, ranked).at(worst(truth, [each.value for each in ranked], confidence))
+
+
+def _texts(known: Known, rows: set[int]) -> tuple[dict[int, str], str]:
+    """Texts of rows by their place, the rows of a dev file behind those of the training files.
+
+    Also why some are missing, or nothing: files that were changed or moved while training ran must not cost its result.
+    """
+    found: dict[int, str] = {}
+    first_dev = known.prepared.facts.rows - (known.prepared.facts.dev_rows if known.dev is not None else 0)
+    try:
+        for first, records in ((0, known.train), (first_dev, known.dev or ())):
+            for place, record in enumerate(records, start=first):
+                if place in rows:
+                    found[place] = getattr(record, known.task.given[0])
+    except (DataError, OSError) as error:
+        return found, f"report.html lacks texts of rows: {error}"
+    return found, "" if len(found) == len(rows) else "report.html lacks texts of rows: the files have fewer rows by now"
