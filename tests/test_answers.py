@@ -1,11 +1,14 @@
 """Several labels a text, and "I don't know", from training to the answer."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import cellgate
 from cellgate.bundle import Bundle
+from cellgate.cli import run
+from cellgate.cli.figures import label_rows
 from cellgate.errors import DataError, UsageError
 from cellgate.fit.events import Note
 from cellgate.task import find
@@ -134,3 +137,34 @@ def test_a_list_of_one_label_is_that_label_and_one_label_a_list_of_one(bundle: B
 def test_a_threshold_named_and_one_chosen_are_not_both_wanted() -> None:
     with pytest.raises(UsageError, match="choose the same threshold"):
         find("classify").config.parse({"answer": {"precision": 0.9, "abstain_below": 0.5}}, "my.yaml")
+
+
+def test_answers_on_the_command_line(several: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(several.folder)
+
+    def told(*words: str) -> str:
+        assert run(list(words)) == 0
+        return capsys.readouterr().out
+
+    assert told("predict", folder, "it cheap and scent today").startswith("price, smell\t")
+    assert told("predict", folder, "it today").startswith("(none)\t")
+    assert told("predict", folder, "it today", "--abstain-below", "1").startswith("(unknown)\t")
+    line = json.loads(told("predict", folder, "it cheap and scent today", "--format", "jsonl"))
+    assert line["label"] == ["price", "smell"]
+    unknown = json.loads(told("predict", folder, "it today", "--abstain-below", "1", "--format", "jsonl"))
+    assert unknown["label"] is None
+    assert "price;smell" in told("predict", folder, "it cheap and scent today", "--format", "csv")
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"text": "it cheap today", "label": ["price", "new"]}\n{"text": "it", "label": []}\n', "utf-8")
+    out = told("evaluate", folder, str(file))
+    assert "micro F1" in out
+    assert out.splitlines()[-1].split() == ["1.0000", "1.0000", "1.0000", "1", "price"]
+    assert "0.0000     0.0000  0.0000      1  new" in out
+
+
+def test_of_many_labels_the_worst_are_shown() -> None:
+    scores = {f"label {n:02}": {"precision": n / 50, "recall": n / 50, "f1": n / 50, "rows": n} for n in range(50)}
+    rows = label_rows(scores)
+    assert len(rows) == 22
+    assert rows[1].endswith("label 00")
+    assert rows[-1] == "These are the worst 20 of 50 labels; --json has all."

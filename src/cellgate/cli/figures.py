@@ -6,6 +6,7 @@ from cellgate.cli.words import metric_name, row
 from cellgate.codecs import TargetCodec
 from cellgate.metrics import calibration_error
 
+_LABELS = 20  # shown one by one
 _ABSTAINING = {
     "answered": "Share of rows that get an answer; the others count as wrong above",
     "precision": "Share of the answers given that are right",
@@ -17,3 +18,16 @@ def metric_rows(target: TargetCodec, metrics: Mapping[str, float]) -> list[str]:
     about = {metric.__name__: (metric.__doc__ or "").split("\n")[0].rstrip(".") for metric in target.metrics}
     about |= {calibration_error.__name__: (calibration_error.__doc__ or "").split("\n")[0].rstrip(".")} | _ABSTAINING
     return [row(metric_name(name), f"{metrics[name]:.4f}", words) for name, words in about.items() if name in metrics]
+
+
+def label_rows(labels: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Scores of each label, the worst F1 first; of many the worst ones only, which is said."""
+    worst = sorted(labels, key=lambda label: (labels[label]["f1"], label))[:_LABELS]
+    rows = ["    F1  precision  recall   rows  label"]
+    for label in worst:
+        score = labels[label]
+        figures = f"{score['f1']:6.4f}{score['precision']:11.4f}{score['recall']:8.4f}{score['rows']:7,}"
+        rows.append(f"{figures}  {' '.join(label.split())}")
+    if len(worst) < len(labels):
+        rows.append(f"These are the worst {len(worst)} of {len(labels):,} labels; --json has all.")
+    return rows
