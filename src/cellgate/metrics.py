@@ -6,6 +6,7 @@ An answer is a label, the labels of a text that may have several, or None: "I do
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,8 +47,16 @@ def macro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
 
 def micro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
     """F1 over all labels given: a common label counts for more than a rare one."""
-    right, said, true = _counts(truth, answers)
+    right, said, true = label_counts(truth, answers)
     return 2 * right.total() / max(1, said.total() + true.total())
+
+
+class LabelCounts(NamedTuple):
+    """How often each label was given rightly, given at all, and true."""
+
+    right: Counter[str]
+    said: Counter[str]
+    true: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,7 @@ class LabelScore:
 
 def by_label(truth: Sequence[Labels], answers: Sequence[Answer]) -> dict[str, LabelScore]:
     """Precision, recall and F1 of every label of the truth or the answers, by name; 0 where nothing was given."""
-    right, said, true = _counts(truth, answers)
+    right, said, true = label_counts(truth, answers)
     return {
         label: LabelScore(
             right[label] / max(1, said[label]),
@@ -74,8 +83,8 @@ def by_label(truth: Sequence[Labels], answers: Sequence[Answer]) -> dict[str, La
     }
 
 
-def _counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """How often each label was given rightly, given at all, and true."""
+def label_counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> LabelCounts:
+    """Count the labels of the truth and of the answers."""
     right: Counter[str] = Counter()
     said: Counter[str] = Counter()
     true: Counter[str] = Counter()
@@ -84,7 +93,7 @@ def _counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> tuple[Counter
         true.update(wanted)
         said.update(given)
         right.update(set(wanted) & set(given))
-    return right, said, true
+    return LabelCounts(right, said, true)
 
 
 def log_loss(log_probabilities: Floats, target: Ints) -> float:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from cellgate.batch import Floats, Ints
-from cellgate.metrics import Answer, Labels, labels_of
+from cellgate.metrics import Answer, Labels, label_counts, labels_of
 from cellgate.report.values import Certainty
 
 WORST_ROWS = 20  # rows shown of the dev errors, and of the suspects
@@ -91,14 +91,7 @@ class LabelScore:
 
 def label_scores(truth: Sequence[Labels], answers: Sequence[Answer], labels: Sequence[str]) -> list[LabelScore]:
     """Scores of each label, the worst F1 first, then by name; labels that dev says nothing of stand last."""
-    true: Counter[str] = Counter()
-    said: Counter[str] = Counter()
-    right: Counter[str] = Counter()
-    for t, a in zip(truth, answers, strict=True):
-        wanted, given = labels_of(t), labels_of(a)
-        true.update(wanted)
-        said.update(given)
-        right.update(set(wanted) & set(given))
+    right, said, true = label_counts(truth, answers)
     names = [*labels, *sorted(true.keys() - set(labels))]
     scores = [
         LabelScore(
