@@ -163,7 +163,7 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
             raise BundleError(f"{path} is damaged (its checksum differs); copy the Bundle again or train it again")
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or isinstance(target, TextCodec):
+    if not isinstance(source, TextCodec) or not isinstance(target, TargetCodec):
         raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
     task, session = find(manifest["task"]), _session(folder, precision)
     return Bundle(folder, manifest, task, source, target, _decision(manifest), precision, session)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cellgate.batch import Floats, Ints
+from cellgate.batch import Floats
 from cellgate.bundle import Bundle
 from cellgate.codecs import Decision
 from cellgate.codecs.labels import Ranked
@@ -36,12 +36,21 @@ class Known:
     progress: Progress
     uncalibrated: Certainty
 
+    @property
+    def first_dev(self) -> int:
+        """Number of the first row of a dev file among all rows; 0 where dev is held out: those keep their numbers."""
+        return len(self.prepared.train) if self.dev is not None else 0
+
 
 def certainty(dev: Dev, scores: Floats, truth: Sequence[Labels], decision: Decision) -> Certainty:
     """How sure answers to dev rows are, all of them given; scores are log-probabilities [N, L]."""
     ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
     right = np.array([each.value == label for each, label in zip(ranked, truth, strict=True)], np.bool_)
-    return Certainty(np.array([each.confidence for each in ranked], np.float32), right)
+    return Certainty(_confidence(ranked), right)
+
+
+def _confidence(ranked: Sequence[Ranked]) -> Floats:
+    return np.array([each.confidence for each in ranked], np.float32)
 
 
 def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
@@ -49,12 +58,9 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
     bundle, prepared = known.bundle, known.prepared
     manifest: Mapping[str, Any] = bundle.manifest
     ranked, truth = dev.answers(bundle)
-    confidence = np.array([each.confidence for each in ranked], np.float32)
-    answers = tuple(each.value for each in ranked)
-    wrong = _Rows(dev.order, truth, ranked).at(worst(truth, answers, confidence))
+    wrong = _disagreements(dev, truth, ranked)
     suspects = _suspects(prepared, dev, net, bundle.decision)
     texts, missing = _texts(known, {each.row for each in (*wrong, *suspects)})
-    first_dev = len(prepared.train) if known.dev is not None else 0  # rows of a dev file are counted anew
     lengths = prepared.rows.columns["tokens"].lengths
     facts = prepared.facts
     report = Report(
@@ -79,9 +85,14 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
             facts.unseen_dev_labels,
         ),
         dev=DevAnswers(
-            tuple(truth), answers, confidence, known.uncalibrated, bundle.decision.abstain_below, facts.dev_given
+            tuple(truth),
+            tuple(each.value for each in ranked),
+            _confidence(ranked),
+            known.uncalibrated,
+            bundle.decision.abstain_below,
+            facts.dev_given,
         ),
-        errors=tuple(replace(each, row=each.row + 1 - first_dev, text=texts.get(each.row, "")) for each in wrong),
+        errors=tuple(replace(each, row=each.row + 1 - known.first_dev, text=texts.get(each.row, "")) for each in wrong),
         suspects=tuple(replace(each, row=each.row + 1, text=texts.get(each.row, "")) for each in suspects),
         looked_at=min(len(prepared.train), _SUSPECT_ROWS),
     )
@@ -89,23 +100,14 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
     return missing
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Answered rows: their places among all, labels and answers."""
-
-    places: Ints
-    truth: Sequence[Labels]
-    ranked: Sequence[Ranked]
-
-    def at(self, chosen: Ints) -> list[Disagreement]:
-        """Those chosen, without their texts; rows count from 0."""
-        found = []
-        for place in chosen.tolist():
-            answer = self.ranked[place]
-            if answer.value is not None:
-                row = int(self.places[place])
-                found.append(Disagreement(row, "", self.truth[place], answer.value, answer.confidence))
-        return found
+def _disagreements(rows: Dev, truth: Sequence[Labels], ranked: Sequence[Ranked]) -> list[Disagreement]:
+    """The surest wrong answers of those rows, without their texts; rows count from 0."""
+    order, found = rows.order, []
+    for place in worst(truth, [each.value for each in ranked], _confidence(ranked)).tolist():
+        answer = ranked[place]
+        if answer.value is not None:
+            found.append(Disagreement(int(order[place]), "", truth[place], answer.value, answer.confidence))
+    return found
 
 
 def _suspects(prepared: Prepared, dev: Dev, net: Net, decision: Decision) -> list[Disagreement]:
@@ -115,8 +117,7 @@ def _suspects(prepared: Prepared, dev: Dev, net: Net, decision: Decision) -> lis
     taught = replace(dev, rows=rows)
     scores, truth = taught.scores(net)
     ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
-    confidence = np.array([each.confidence for each in ranked], np.float32)
-    return _Rows(taught.order, truth, ranked).at(worst(truth, [each.value for each in ranked], confidence))
+    return _disagreements(taught, truth, ranked)
 
 
 def _texts(known: Known, rows: set[int]) -> tuple[dict[int, str], str]:
@@ -125,9 +126,8 @@ def _texts(known: Known, rows: set[int]) -> tuple[dict[int, str], str]:
     Also why some are missing, or nothing: files that were changed or moved while training ran must not cost its result.
     """
     found: dict[int, str] = {}
-    first_dev = known.prepared.facts.rows - (known.prepared.facts.dev_rows if known.dev is not None else 0)
     try:
-        for first, records in ((0, known.train), (first_dev, known.dev or ())):
+        for first, records in ((0, known.train), (known.first_dev, known.dev or ())):
             for place, record in enumerate(records, start=first):
                 if place in rows:
                     found[place] = getattr(record, known.task.given[0])

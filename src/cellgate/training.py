@@ -99,10 +99,13 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     scores, truth = dev.scores(net)
     before = certainty(dev, scores, truth, target.decide(scores, truth, config.answer.out_of_scope))
     told: dict[str, float] = dict(net.calibrate(dev.batches()))
-    told["calibration_error_before"] = calibration_error(before.confidence, before.right.tolist())
     yield Note(halves_in_words(told))
-    decision, words = decide(config.answer, target, *dev.scores(net))
+    scores, truth = dev.scores(net)
+    decision, words = decide(config.answer, target, scores, truth)
     yield from map(Note, words)
+    given = [each.value is not None for each in target.decode(scores, decision, top=1)]
+    if any(given):  # of the same answers as the error after calibration
+        told["calibration_error_before"] = calibration_error(before.confidence[given], before.right[given].tolist())
     yield Work("exporting", 0, None)
     chosen = {"calibration": told, "decision": asdict(decision)}
     staged = work / "bundle"

@@ -142,9 +142,12 @@ def tables(groups: Sequence[Group], named: Callable[[str], str] = str) -> list[T
     if bench == "cells":
         return cells_tables.tables(groups, named)
     if bench == "ablation":
-        return [_table(groups, "set: without, or with", _ABLATION, named)]
+        return [_table(groups, "set: without, or with", _ABLATION, {}, named)]
     if bench == "quality":
-        return [_quality(groups, named), *_looked_for(groups, named)]
+        return [
+            _table(groups, "set", _QUALITY, {"against linear": _against_linear}, named),
+            *_looked_for(groups, named),
+        ]
     return [_limit(groups, named)]
 
 
@@ -152,15 +155,7 @@ def _looked_for(groups: Sequence[Group], named: Callable[[str], str]) -> list[Ta
     """Figures of several labels, of one that is looked for, of texts out of scope: no table where no set has any."""
     special = [figure for figure in _LOOKED_FOR if figure.path != "macro_f1"]
     chosen = [group for group in groups if any(group.value(figure.path) is not None for figure in special)]
-    if not chosen:
-        return []
-    table = _table(chosen, "set", _LOOKED_FOR, named)
-    head = (*table.head[: -len(STAMP)], "linear, our tokens", *STAMP)
-    rows = [
-        (*row[: -len(STAMP)], _linear(group), *row[-len(STAMP) :])
-        for row, group in zip(table.rows, chosen, strict=True)
-    ]
-    return [Table(head, tuple(rows))]
+    return [_table(chosen, "set", _LOOKED_FOR, {"linear, our tokens": _linear}, named)] if chosen else []
 
 
 def _linear(group: Group) -> str:
@@ -173,22 +168,23 @@ def _linear(group: Group) -> str:
     return ", ".join(found)
 
 
-def _table(groups: Sequence[Group], item: str, figures: Sequence[Figure], named: Callable[[str], str]) -> Table:
-    """A row a group, its seeds told."""
+def _table(
+    groups: Sequence[Group],
+    item: str,
+    figures: Sequence[Figure],
+    beside: Mapping[str, Callable[[Group], str]],
+    named: Callable[[str], str],
+) -> Table:
+    """A row a group: its seeds, its figures, what stands beside them by heading, and its stamp."""
+    head = (item, "seeds", *(figure.heading for figure in figures), *beside, *STAMP)
     rows = [
-        (group.item, listed_cells([r["seed"] for r in group.records]), *_cells(group, figures), *group.stamp(named))
-        for group in groups
-    ]
-    return Table((item, "seeds", *(figure.heading for figure in figures), *STAMP), tuple(rows))
-
-
-def _quality(groups: Sequence[Group], named: Callable[[str], str]) -> Table:
-    def seeds(group: Group) -> str:
-        return listed_cells([record["seed"] for record in group.records])
-
-    head = ("set", "seeds", *(figure.heading for figure in _QUALITY), "against linear", *STAMP)
-    rows = [
-        (group.item, seeds(group), *_cells(group, _QUALITY), _against_linear(group), *group.stamp(named))
+        (
+            group.item,
+            listed_cells([record["seed"] for record in group.records]),
+            *_cells(group, figures),
+            *(told(group) for told in beside.values()),
+            *group.stamp(named),
+        )
         for group in groups
     ]
     return Table(head, tuple(rows))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from cellgate.bench import cells_plot, names, results, run
+from cellgate.bench import Bench, cells_plot, names, results, run
 from cellgate.bench.figures import Table
 from cellgate.bench.sizes import Sizes
 from cellgate.bench.tables import grouped, tables
@@ -17,7 +17,7 @@ from cellgate.errors import UsageError, listed, nearest
 _USAGE = "Usage: cellgate bench quality [SET...] | ablation [SET...] | cells [PART...] | NAME... [OPTIONS]"
 _WIDTH = 120  # of tables where no terminal says how wide it is
 _INDENT = 44
-_WITH_PARTS = ("quality", "ablation", "cells")
+_WITH_PARTS: tuple[Bench, ...] = ("quality", "ablation", "cells")
 _SPEED, _LIMITS = names("speed"), names("limits")
 
 APP = App(name="bench", usage=_USAGE, help_epilogue="Example: cellgate bench kernels startup")
@@ -72,17 +72,10 @@ def bench(
 
 
 def _measured(chosen: Sequence[str], seed: Sequence[int], sizes: Sizes | None) -> Iterator[dict[str, Any]]:
-    if chosen[0] == "quality":
-        yield from run("quality", chosen[1:], seed)
-    elif chosen[0] == "ablation":
-        yield from run("ablation", chosen[1:], seed)
-    elif chosen[0] == "cells":
-        yield from run("cells", chosen[1:], seed, sizes)
-    else:
-        yield from _limits(chosen, seed, sizes)
-
-
-def _limits(chosen: Sequence[str], seed: Sequence[int], sizes: Sizes | None) -> Iterator[dict[str, Any]]:
+    for bench in _WITH_PARTS:
+        if chosen[0] == bench:
+            yield from run(bench, chosen[1:], seed, sizes)
+            return
     for name in chosen:
         yield from run("speed" if name in _SPEED else "limits", [name], seed, sizes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellgate.codecs.decision import Decision
-from cellgate.codecs.labels import LabelCodec, LabelSetCodec, learn_labels
+from cellgate.codecs.labels import LabelCodec, LabelSetCodec, TargetCodec, learn_labels
 from cellgate.codecs.text import TextCodec
 from cellgate.errors import BundleError
 
@@ -24,7 +24,6 @@ __all__ = [
     "save",
 ]
 
-TargetCodec = LabelCodec | LabelSetCodec
 Codec = TextCodec | TargetCodec
 _KNOWN: dict[str, type[TextCodec] | type[LabelCodec] | type[LabelSetCodec]] = {
     "TextCodec": TextCodec,

@@ -1,13 +1,11 @@
-"""Labels to numbers, and scores to answers: one label a row, or several.
+"""Labels to numbers, and scores to answers: one label a row, or several. `learn_labels` chooses by the rows."""
 
-Both codecs have the same doors: `learn_labels` chooses by the rows.
-"""
-
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -31,14 +29,80 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelCodec:
-    """One label a row. The labels are sorted by name; label i is number i and stands in `rows[i]` rows."""
+class TargetCodec(ABC):
+    """The labels of a task, sorted by name: label i is number i and stands in `rows[i]` rows."""
 
-    several: ClassVar = False  # labels a text may have
-    metrics: ClassVar = (accuracy, macro_f1)
+    several: ClassVar[bool]
+    """Whether a text may have any number of labels; else it has one."""
+    metrics: ClassVar[tuple[Callable[[Sequence[Labels], Sequence[Answer]], float], ...]]
+    """Of answers against the truth; the first chooses the checkpoint."""
 
     labels: tuple[str, ...]
     rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, counts: Counter[str], rows: int, remedy: str) -> Self:
+        """Make one of how often each label stands in so many rows; DataError where they look like no labels."""
+        if len(counts) > max(2, rows // 2):
+            raise DataError(
+                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
+                f"that looks like free text or an id; {remedy}"
+            )
+        labels = tuple(sorted(counts))
+        return cls(labels, tuple(counts[label] for label in labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def normal(self, value: Labels) -> Labels:
+        """The labels of a row as this codec has them."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
+        """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
+
+    @abstractmethod
+    def groups(self, values: Sequence[Labels]) -> Ints:
+        """A number a row [B]: dev takes its share of each."""
+
+    @abstractmethod
+    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
+        """Encoded rows as the array that a net is taught by: {"label": ...}."""
+
+    @abstractmethod
+    def truth(self, columns: Mapping[str, Ragged]) -> list[Labels]:
+        """Labels of encoded rows; what was never trained on is NEVER_SEEN."""
+
+    @abstractmethod
+    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
+        """Log-probabilities [B, labels] as answers, with the `top` best labels each."""
+
+    @abstractmethod
+    def decide(self, scores: Floats, truth: Sequence[Labels], out_of_scope: str) -> Decision:
+        """Choose thresholds by dev rows: log-probabilities [N, labels] and labels."""
+
+    def unseen(self, value: str) -> str:
+        """Say that a label was never trained on."""
+        hint = nearest(value, self.labels)
+        return f"label {value!r} was never seen in training{hint or f'; known: {listed(self.labels)}'}"
+
+    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
+        """Return the labels and their rows; nothing is written."""
+        return {"labels": list(self.labels), "rows": list(self.rows)}
+
+    @classmethod
+    def load(cls, folder: Path, state: dict[str, Any]) -> Self:  # noqa: ARG003
+        """Read back what `save` returned; older Bundles do not tell the rows."""
+        return cls(tuple(state["labels"]), tuple(state.get("rows", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCodec(TargetCodec):
+    """One label a row."""
+
+    several = False
+    metrics = (accuracy, macro_f1)
 
     @classmethod
     def learn(cls, labels: Iterable[str]) -> "LabelCodec":
@@ -51,16 +115,7 @@ class LabelCodec:
                 f"every row has the label {next(iter(counts))!r}; a classifier needs at least two labels: "
                 "add rows of another label or name another label column"
             )
-        rows = counts.total()
-        if len(counts) > max(2, rows // 2):
-            raise DataError(
-                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
-                "that looks like free text or an id; name the label column"
-            )
-        return cls(*_sorted(counts))
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        return cls.of(counts, counts.total(), "name the label column")
 
     def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
         """Number of each label, UNSEEN where it was never trained on: {"label": B rows of one number}."""
@@ -71,10 +126,6 @@ class LabelCodec:
     def groups(self, values: Sequence[Labels]) -> Ints:
         """A number a row [B]: dev takes its share of each."""
         return self.encode(values)["label"].values.astype(np.int64)
-
-    def unseen(self, value: str) -> str:
-        """Say that a label was never trained on."""
-        return _unseen(value, self.labels)
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B]}."""
@@ -107,8 +158,7 @@ class LabelCodec:
     def outside(self, scores: Floats, out_of_scope: str) -> Floats:
         """How probable it is that no label but `out_of_scope` fits [B]; scores are log-probabilities [B, labels].
 
-        On dev rows of 150 intents (clinc150) the label's own probability tells such texts apart best (area under
-        the curve 0.98), then 1 - the best label's (0.97); the energy of the scores (Liu et al. 2020) less (0.84-0.96).
+        docs/design.md says how the two compare with the energy of the scores.
         """
         if out_of_scope in self.labels:
             own: Floats = np.exp(scores[:, self.labels.index(out_of_scope)])
@@ -124,25 +174,13 @@ class LabelCodec:
         ends = trusted_threshold(self.outside(scores, out_of_scope), strange, 0.5)
         return Decision(out_of_scope=out_of_scope, scope_ends=ends)
 
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
-        """Return the labels and their rows; nothing is written."""
-        return {"labels": list(self.labels), "rows": list(self.rows)}
-
-    @classmethod
-    def load(cls, folder: Path, state: dict[str, Any]) -> "LabelCodec":  # noqa: ARG003
-        """Read back what `save` returned."""
-        return cls(tuple(state["labels"]), tuple(state.get("rows", ())))
-
 
 @dataclass(frozen=True, slots=True)
-class LabelSetCodec:
-    """Any number of labels a row, none too. Sorted by name; label i is number i and stands in `rows[i]` rows."""
+class LabelSetCodec(TargetCodec):
+    """Any number of labels a row, none too."""
 
-    several: ClassVar = True
-    metrics: ClassVar = (micro_f1, macro_f1, exact_match)
-
-    labels: tuple[str, ...]
-    rows: tuple[int, ...]
+    several = True
+    metrics = (micro_f1, macro_f1, exact_match)
 
     @classmethod
     def learn(cls, values: Iterable[Labels]) -> "LabelSetCodec":
@@ -155,15 +193,7 @@ class LabelSetCodec:
         if len(counts) < 2:
             found = f"only the label {next(iter(counts))!r}" if counts else "no label at all"
             raise DataError(f"{rows} rows hold {found}; name another label column, or see --label-separator")
-        if len(counts) > max(2, rows // 2):
-            raise DataError(
-                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
-                "that looks like free text or an id; name the label column, or see --label-separator"
-            )
-        return cls(*_sorted(counts))
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        return cls.of(counts, rows, "name the label column, or see --label-separator")
 
     def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
         """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
@@ -180,10 +210,6 @@ class LabelSetCodec:
         places = {self.labels[number]: place for place, number in enumerate(by_rarity)}
         rarest = (min((places[label] for label in labels_of(v) if label in places), default=UNSEEN) for v in values)
         return np.fromiter((UNSEEN if place == UNSEEN else by_rarity[place] for place in rarest), np.int64, len(values))
-
-    def unseen(self, value: str) -> str:
-        """Say that a label was never trained on."""
-        return _unseen(value, self.labels)
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B, labels]}, 1 where a row has the label; unseen ones stand nowhere."""
@@ -225,31 +251,12 @@ class LabelSetCodec:
     def _named(self, numbers: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.labels[number] for number in numbers)
 
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002
-        """Return the labels and their rows; nothing is written."""
-        return {"labels": list(self.labels), "rows": list(self.rows)}
 
-    @classmethod
-    def load(cls, folder: Path, state: dict[str, Any]) -> "LabelSetCodec":  # noqa: ARG003
-        """Read back what `save` returned."""
-        return cls(tuple(state["labels"]), tuple(state["rows"]))
-
-
-def learn_labels(values: Iterable[Labels]) -> LabelCodec | LabelSetCodec:
+def learn_labels(values: Iterable[Labels]) -> TargetCodec:
     """Learn from the rows' labels; one row with several (a tuple, whatever its length) makes all of them sets."""
     listed_values = list(values)
     single = [value for value in listed_values if isinstance(value, str)]
     return LabelCodec.learn(single) if len(single) == len(listed_values) else LabelSetCodec.learn(listed_values)
-
-
-def _sorted(counts: Counter[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    labels = tuple(sorted(counts))
-    return labels, tuple(counts[label] for label in labels)
-
-
-def _unseen(value: str, labels: Sequence[str]) -> str:
-    hint = nearest(value, labels)
-    return f"label {value!r} was never seen in training{hint or f'; known: {listed(labels)}'}"
 
 
 def _best(scores: Floats, labels: Sequence[str], top: int) -> list[tuple[tuple[str, float], ...]]:

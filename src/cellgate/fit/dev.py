@@ -98,7 +98,7 @@ class Dev:
         }
         if int8 is None:
             return result
-        order = np.concatenate(self._places())
+        order = self.order
         chosen = np.linspace(0, len(order) - 1, min(len(order), _SINGLE_ROWS)).astype(np.int64)
         chosen_truth = [truth[place] for place in chosen]
         from_int8 = np.concatenate([int8.score_rows(self.data.rows.take(order[place : place + 1])) for place in chosen])

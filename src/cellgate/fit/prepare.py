@@ -64,7 +64,7 @@ def load_prepared(folder: Path) -> Prepared:
     """Open what `prepare` left in `folder`."""
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or isinstance(target, TextCodec):
+    if not isinstance(source, TextCodec) or not isinstance(target, TargetCodec):
         raise DataError(f"{folder} was prepared for another task; delete it to begin anew")
     facts = Facts(**json.loads((folder / "facts.json").read_text("utf-8")))
     return Prepared(
