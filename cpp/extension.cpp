@@ -137,6 +137,7 @@ NB_MODULE(_native, m) {
         return address;
     });
     m.def("widths", &width_names);
+    m.def("own_products", &own_products);
     m.def("forward", &run_forward);
     m.def("backward", &run_backward);
     m.def("project", [](int number, int threads, Address x, int64_t tokens, int64_t stride, Address w_x, Address b,
@@ -145,6 +146,15 @@ NB_MODULE(_native, m) {
         nb::gil_scoped_release released;
         chosen.project({floats(x), tokens, stride, floats(w_x), floats(b), depth, rows, floats(out)}, threads);
     });
+    m.def("multiply",
+          [](int number, int threads, int64_t rows, int64_t depth, int64_t columns, Address left, int64_t left_row,
+             int64_t left_depth, Address right, int64_t right_depth, int64_t right_column, Address bias, Address out) {
+              const Width& chosen = width(number);
+              nb::gil_scoped_release released;
+              chosen.multiply({rows, depth, columns, floats(left), left_row, left_depth, floats(right), right_depth,
+                               right_column, floats(bias), floats(out)},
+                              threads);
+          });
     m.def("gather", [](const Layout& layout, int64_t depth, int64_t row_stride, int64_t step_stride, int64_t stride,
                        Address padded, Address rows, int threads) {
         nb::gil_scoped_release released;

@@ -6,6 +6,7 @@
 
 #include "backward.hpp"
 #include "forward.hpp"
+#include "matrix.hpp"
 
 namespace cellgate {
 namespace {

@@ -4,5 +4,5 @@
 
 namespace cellgate {
 extern const Width width_avx2;
-const Width width_avx2 = {"avx2", forward_any, backward_any, project_any};
+const Width width_avx2 = {"avx2", forward_any, backward_any, project_any, multiply_any};
 } // namespace cellgate

@@ -4,5 +4,5 @@
 
 namespace cellgate {
 extern const Width width_plain;
-const Width width_plain = {"plain", forward_any, backward_any, project_any};
+const Width width_plain = {"plain", forward_any, backward_any, project_any, multiply_any};
 } // namespace cellgate

@@ -6,8 +6,8 @@
 namespace cellgate {
 namespace {
 
-// sums[r][v] += left[r][k] * right[k][v] over k in [0, depth), all sums in registers.
-template <int R, int V>
+// sums[r][v] += left[r][k * STEP] * right[k][v] over k in [0, depth), all sums in registers.
+template <int STEP = 1, int R, int V>
 inline void multiply(const float* const (&left)[R], const float* right, int64_t depth, vec (&sums)[R][V]) {
     vec held[R][V];
 #pragma GCC unroll 8
@@ -20,7 +20,7 @@ inline void multiply(const float* const (&left)[R], const float* right, int64_t 
         for (int v = 0; v < V; v++) w[v] = load(right + v * LANES);
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
-            const float factor = left[r][k];
+            const float factor = left[r][k * STEP];
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) held[r][v] += factor * w[v];
         }

@@ -81,16 +81,31 @@ struct Projection {
     float* out = nullptr;        // [N, R]
 };
 
+// out = left right + bias, for matrices that are large beside a cache. Strides are in floats, any order of axes.
+struct Product {
+    int64_t rows = 0, depth = 0, columns = 0; // M, K, N
+    const float* left = nullptr;              // [M, K]
+    int64_t left_row = 0, left_depth = 0;
+    const float* right = nullptr; // [K, N]
+    int64_t right_depth = 0, right_column = 0;
+    const float* bias = nullptr; // [N] or null: zeros
+    float* out = nullptr;        // [M, N]
+};
+
 // Vector widths this program was built for and this processor has, best first; each runs the same arithmetic.
 struct Width {
     const char* name;
     void (*forward)(const Forward&, int threads);
     void (*backward)(const Backward&, int threads);
     void (*project)(const Projection&, int threads);
+    void (*multiply)(const Product&, int threads); // same bits for any threads
 };
 
 // How many there are; always at least one, the last is "plain".
 int widths(const Width** list);
+
+// Whether `multiply` of the best width is quicker here than what torch links for it.
+bool own_products();
 
 // Copy tokens between a padded tensor [B, T, D] with strides (in floats) and rows [N, stride] without padding.
 struct Tokens {

@@ -23,4 +23,14 @@ int widths(const Width** list) {
     return count;
 }
 
+// torch links MKL on x86, which takes its AVX-512 path on Intel's processors only.
+bool own_products() {
+#if defined(__x86_64__)
+    const Width* list;
+    return widths(&list) > 1 && !__builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}
+
 } // namespace cellgate

@@ -309,6 +309,19 @@ def test_autocast_is_refused() -> None:
     torch.testing.assert_close(slope, wanted, rtol=2e-2, atol=2e-2)  # bfloat16 keeps 8 bits
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_product_of_any_strides(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellgate.kernel._native.own_products", lambda: own)
+    torch.manual_seed(0)
+    x, w_x, b = torch.randn(500, 70), torch.randn(130, 70), torch.randn(130)
+    calls = [native.make_call("lstm", x[None], None, False, width) for width in range(len(widths()))]
+    wide = torch.randn(500, 3 * 130)[:, ::3]
+    for call in calls:
+        for left, right, bias in ((x, w_x.t(), b), (wide, w_x, None), (wide.t(), x, None), (x[:, :1], x.t()[:1], None)):
+            exact = left.double() @ right.double() + (0 if bias is None else bias)
+            torch.testing.assert_close(native.product(call, left, right, bias).double(), exact, atol=1e-4, rtol=1e-4)
+
+
 def test_no_inputs() -> None:
     weights = Weights(torch.zeros(20, 0), torch.randn(20, 5), torch.randn(20))
     y, _ = lstm(torch.zeros(2, 3, 0), weights, backend="native")

@@ -214,6 +214,39 @@ void check_project(const Width& width) {
             }
 }
 
+void check_multiply(const Width& width) {
+    const Problem numbers = make_problem(Cell::rnn, false, 300, 9, {9, 9});
+    const Floats pool = floats(numbers.w_h), bias = floats(numbers.gates);
+    for (int64_t rows : {0, 1, 5, 150})
+        for (int64_t depth : {0, 1, 63, 300})
+            for (int64_t columns : {0, 1, 64, 90})
+                for (bool left_turned : {false, true})
+                    for (bool right_turned : {false, true}) {
+                        Product p{rows, depth, columns, pool.data(), depth + 3, 1, pool.data() + 11, columns, 1};
+                        if (left_turned) p.left_row = 1, p.left_depth = rows + 1;
+                        if (right_turned) p.right_depth = 1, p.right_column = depth + 2;
+                        p.bias = left_turned ? nullptr : bias.data();
+                        Floats out(size(rows * columns), NAN), shared(out);
+                        p.out = out.data();
+                        width.multiply(p, 1);
+                        p.out = shared.data();
+                        width.multiply(p, 5);
+                        Doubles wanted;
+                        for (int64_t r = 0; r < rows; r++)
+                            for (int64_t c = 0; c < columns; c++) {
+                                double sum = p.bias == nullptr ? 0 : p.bias[c];
+                                for (int64_t k = 0; k < depth; k++)
+                                    sum += double(p.left[r * p.left_row + k * p.left_depth]) *
+                                           p.right[k * p.right_depth + c * p.right_column];
+                                wanted.push_back(sum);
+                            }
+                        const std::string where = std::string(width.name) + ", multiply " + std::to_string(rows) +
+                                                  " by " + std::to_string(depth) + " by " + std::to_string(columns);
+                        expect_near(where, out, wanted);
+                        expect_same(where + ", 5 threads", shared, out);
+                    }
+}
+
 void check_copies() {
     for (int64_t depth : {3, 900}) {
         const Problem p = make_problem(Cell::rnn, false, depth, 4, {2, 0, 4, 1, 3, 4}, true);
@@ -376,6 +409,7 @@ int main() {
         group(name + "a row alone is the row in a batch", [&] { check_row_alone(width); });
         group(name + "NaN and infinity pass through, in their row", [&] { check_not_finite(width); });
         group(name + "project", [&] { check_project(width); });
+        group(name + "multiply", [&] { check_multiply(width); });
         group(name + "helpers flush denormals as the caller does", [&] { check_rounding_mode(width); });
     }
     group("two threads call at once", check_two_callers);

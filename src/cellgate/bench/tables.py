@@ -26,8 +26,9 @@ ABOUT = {
     "ablation": "The same with one part of the recipe left out, or another in its place; nothing is chosen by it.",
     "kernels": "One LSTM layer in one direction over rows of uneven length, float32: medians of rounds in which all "
     "take turns, and how many times as long as ours each other takes. torch padded (oneDNN) computes the padding too; "
-    "torch packed and onnxruntime know lengths. Work counts real tokens only; sgemm is torch's matrix product on the "
-    "same threads. Ratios over the shapes are geometric means.",
+    "torch packed and onnxruntime know lengths. Work counts real tokens only; sgemm is the quicker of "
+    "torch's two matrix products, MKL's and oneDNN's, on the same threads (until commit 0c6cb87 MKL's alone). "
+    "Ratios over the shapes are geometric means.",
     "train": "A BiLSTM classifier as a plain torch user writes it: the same net, initial weights and batches, only the "
     "recurrence differs. Rates are medians of short blocks of steps that take turns; accuracy is the mean over seeds "
     "after the same number of steps.",

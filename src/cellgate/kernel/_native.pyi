@@ -9,6 +9,7 @@ class Layout:
 
 def address(array: object, /) -> int: ...
 def widths() -> list[str]: ...
+def own_products() -> bool: ...
 def forward(
     layout: Layout,
     cell: int,
@@ -65,6 +66,22 @@ def project(
     b: int,
     depth: int,
     rows: int,
+    out: int,
+    /,
+) -> None: ...
+def multiply(
+    width: int,
+    threads: int,
+    rows: int,
+    depth: int,
+    columns: int,
+    left: int,
+    left_row: int,
+    left_depth: int,
+    right: int,
+    right_depth: int,
+    right_column: int,
+    bias: int,
     out: int,
     /,
 ) -> None: ...
