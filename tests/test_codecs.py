@@ -510,7 +510,8 @@ def test_one_row_with_several_labels_makes_all_rows_sets() -> None:
 
 def test_rows_are_grouped_by_their_rarest_label() -> None:
     codec = LabelSetCodec(("often", "rare"), (9, 2))
-    assert codec.groups([("often",), ("often", "rare"), (), ("never",)]).tolist() == [0, 1, UNSEEN, UNSEEN]
+    columns = codec.encode([("often",), ("often", "rare"), (), ("never",)])
+    assert codec.rarest(columns).tolist() == [0, 1, UNSEEN, UNSEEN]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
     assert isinstance(net, Reader)
     random = np.random.default_rng(0)
     texts = [list(random.choice(KNOWN[unit], 6)) for _ in range(30)]
-    net.prepare([{name: tensor.numpy() for name, tensor in inputs_of(unit, texts).items()}])
+    inputs = {name: tensor.numpy() for name, tensor in inputs_of(unit, texts).items()}
+    net.prepare(lambda: [(inputs, {"label": random.integers(0, len(LABELS), len(texts))})])
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(0, 0.7)
@@ -331,7 +332,11 @@ def literal_ngrams(unit: Unit, text: list[str], longest: int, characters: bool) 
 def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
     bag = bag_of(net_of(unit))
     assert (bag.longest, bag.characters) == ((2, True) if unit == "word" else (3, False))
-    index, idf, rows = bag.index.numpy(), bag.idf.numpy().astype(float), bag.rows.weight.detach().numpy().astype(float)
+    index, scale, rows = (
+        bag.index.numpy(),
+        bag.scale.numpy().astype(float),
+        bag.rows.weight.detach().numpy().astype(float),
+    )
 
     @settings(max_examples=25, deadline=None, derandomize=True)
     @given(st.lists(texts_of(unit), min_size=1, max_size=3))
@@ -343,8 +348,8 @@ def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
             for gram in literal_ngrams(unit, text, bag.longest, bag.characters):
                 row = index[gram % len(index)]
                 if row:
-                    total += idf[row] * rows[row]
-                    squares += idf[row] ** 2
+                    total += scale[row] * rows[row]
+                    squares += scale[row] ** 2
             wanted = total / max(squares, 1e-6) ** 0.5 + bag.bias.detach().numpy()
             np.testing.assert_allclose(found, wanted, atol=CLOSE, rtol=CLOSE)
 
@@ -353,7 +358,9 @@ def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
 
 def prepared(config: BagConfig, unit: Unit, batches: list[list[list[str]]]) -> Bag:
     bag = Bag(config, TextSizes(len(CODECS[unit]), unit, 6.0), labels=len(LABELS))
-    bag.prepare({name: tensor.numpy() for name, tensor in inputs_of(unit, batch).items()} for batch in batches)
+    inputs = [{name: tensor.numpy() for name, tensor in inputs_of(unit, batch).items()} for batch in batches]
+    present = [np.eye(len(LABELS))[np.arange(len(batch)) % len(LABELS)] for batch in batches]
+    bag.prepare(lambda: zip(inputs, present, strict=True))
     return bag
 
 
@@ -380,11 +387,19 @@ def test_the_most_frequent_ngrams_are_kept(settings_: dict[str, Any], kept: list
     assert len(wanted) == len(kept)
     assert bag.rows.weight.shape == (len(kept) + 1, len(LABELS))
     assert sorted(bag.index[bag.index > 0].tolist()) == list(range(1, len(kept) + 1))
-    in_texts = Counter(token for text in texts for token in set(text))
+    of_texts = np.concatenate([np.arange(len(batch)) % len(LABELS) for batch in BATCHES])
     for token in kept:
         row = bag.index[literal_ngrams("word", [token], 1, False)[0] % width]
-        assert float(bag.idf[row]) == pytest.approx(np.log((1 + len(texts)) / (1 + in_texts[token])) + 1)
-    assert float(bag.idf[0]) == 0
+        inside = np.array([token in text for text in texts])
+        squares = 0.0
+        for label in range(len(LABELS)):
+            own = of_texts == label
+            ratio = np.log(((inside & own).sum() + 1) / (own.sum() + 2))
+            ratio -= np.log(((inside & ~own).sum() + 1) / ((~own).sum() + 2))
+            squares += own.mean() * ratio**2
+        rarity = np.log((1 + len(texts)) / (1 + inside.sum())) + 1
+        assert float(bag.scale[row]) == pytest.approx(rarity * squares**0.25)  # 3 labels: the root of the ratio
+    assert float(bag.scale[0]) == 0
 
 
 def test_pairs_and_characters_are_counted_by_text() -> None:

@@ -22,6 +22,7 @@ from cellgate.atomic import replace_file
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, undo_half_replacing, work_folder
 from cellgate.card import model_card
 from cellgate.config import TaskConfig, usable_cores
+from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
@@ -92,7 +93,10 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     net = task.net(config, prepared.source, prepared.target)
     source, target = prepared.source, prepared.target
     lengths = prepared.rows.columns["tokens"].lengths
-    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate)
+    chances = None
+    if config.train.imbalance == "sampling":
+        chances = even_chances(target.rarest(prepared.rows.take(prepared.train)))
+    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target, config.answer.out_of_scope)
     progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
     yield Work("calibrating", 0, None)

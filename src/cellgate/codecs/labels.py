@@ -63,8 +63,8 @@ class TargetCodec(ABC):
         """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
 
     @abstractmethod
-    def groups(self, values: Sequence[Labels]) -> Ints:
-        """A number a row [B]: dev takes its share of each."""
+    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
+        """The number of each encoded row's rarest label [B]; UNSEEN for a row without any."""
 
     @abstractmethod
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
@@ -123,9 +123,9 @@ class LabelCodec(TargetCodec):
         flat = np.fromiter((numbers.get(self.normal(value), UNSEEN) for value in values), np.int32, len(values))
         return {"label": Ragged(flat, np.arange(len(values) + 1))}
 
-    def groups(self, values: Sequence[Labels]) -> Ints:
-        """A number a row [B]: dev takes its share of each."""
-        return self.encode(values)["label"].values.astype(np.int64)
+    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
+        """The number of each encoded row's label [B]."""
+        return columns["label"].values.astype(np.int64)
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B]}."""
@@ -204,12 +204,12 @@ class LabelSetCodec(TargetCodec):
             )
         }
 
-    def groups(self, values: Sequence[Labels]) -> Ints:
-        """The rarest label of each row [B], so that dev takes its share of each; UNSEEN for a row without any."""
-        by_rarity = sorted(range(len(self.labels)), key=lambda number: self.rows[number])
-        places = {self.labels[number]: place for place, number in enumerate(by_rarity)}
-        rarest = (min((places[label] for label in labels_of(v) if label in places), default=UNSEEN) for v in values)
-        return np.fromiter((UNSEEN if place == UNSEEN else by_rarity[place] for place in rarest), np.int64, len(values))
+    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
+        """The number of each encoded row's rarest label [B]; UNSEEN for a row without any."""
+        column = columns["label"]
+        rows = (*self.rows, sum(self.rows))  # number -1 is the last, and rarer than none
+        found = (min(column[row].tolist(), key=rows.__getitem__, default=UNSEEN) for row in range(len(column)))
+        return np.fromiter(found, np.int64, len(column))
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B, labels]}, 1 where a row has the label; unseen ones stand nowhere."""

@@ -2,15 +2,22 @@
 
 import numpy as np
 
-from cellgate.batch import Ints
+from cellgate.batch import Floats, Ints
 
 _POOL = 50  # batches whose rows are sorted by length together: little padding, and still well mixed
 
 
-def epoch_order(lengths: Ints, *, rows: int, tokens: int, seed: int, epoch: int) -> list[Ints]:
-    """Shuffle all rows into batches of at most `rows` rows and `tokens` padded tokens (one row at least)."""
+def epoch_order(
+    lengths: Ints, *, rows: int, tokens: int, seed: int, epoch: int, chances: Floats | None = None
+) -> list[Ints]:
+    """Shuffle all rows into batches of at most `rows` rows and `tokens` padded tokens (one row at least).
+
+    With `chances` [rows], as many rows are drawn, each as often as its chance says.
+    """
     random = np.random.default_rng([seed, epoch])
     shuffled = random.permutation(len(lengths))
+    if chances is not None:
+        shuffled = random.choice(len(lengths), len(lengths), p=chances)
     batches: list[Ints] = []
     for start in range(0, len(shuffled), rows * _POOL):
         pool = shuffled[start : start + rows * _POOL]
@@ -33,6 +40,13 @@ def _cut(order: Ints, lengths: Ints, rows: int, tokens: int) -> list[Ints]:
         batches.append(order[start:end])
         start = end
     return batches
+
+
+def even_chances(groups: Ints) -> Floats:
+    """Chances [rows] by which each group is drawn as often as any other."""
+    _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    chances: Floats = 1 / (len(counts) * counts[places])
+    return chances
 
 
 def split(groups: Ints, fraction: float, seed: int, limit: int = 20_000) -> tuple[Ints, Ints]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cellgate.batch import Array, Ints, Ragged
+from cellgate.batch import Array, Floats, Ints, Ragged
 from cellgate.config import TrainConfig, usable_cores
 from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
@@ -33,6 +33,8 @@ class Data:
     lengths: Ints  # of every row, in tokens
     inputs: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
     target: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
+    chances: Floats | None = None
+    """Of each training row to be drawn [train]; None: an epoch takes each once."""
 
     def tensors(self, rows: Ints) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and target of the named rows."""
@@ -116,7 +118,7 @@ def _begin(
     if checkpoint.exists():
         return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
     _seed(config.seed, 0)
-    net.prepare(_prepare_batches(data, course.batch_rows))
+    net.prepare(lambda: _prepare_batches(data, course.batch_rows))
     return Progress(), _optimizer(net, config)
 
 
@@ -148,30 +150,23 @@ def _seed(seed: int, step: int) -> None:
     torch.manual_seed(seed * 1_000_003 + step)
 
 
-def _prepare_batches(data: Data, rows: int) -> Iterator[Mapping[str, Array]]:
-    """Training inputs in order, at most _PREPARE_ROWS rows in batches spread over all of them."""
+def _prepare_batches(data: Data, rows: int) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+    """Inputs and target of training rows in order, at most _PREPARE_ROWS rows in batches spread over all of them."""
     every = max(1, math.ceil(len(data.train) / _PREPARE_ROWS))
     for start in range(0, len(data.train), rows * every):
-        yield data.inputs(data.rows.take(data.train[start : start + rows]))
+        taken = data.rows.take(data.train[start : start + rows])
+        yield data.inputs(taken), data.target(taken)
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """How long training is: rows a batch, epochs, steps in all."""
+    """How long training is: rows a batch, epochs, steps in all (drawn epochs differ in theirs)."""
 
-    lengths: Ints  # of the training rows
-    config: TrainConfig
     batch_rows: int
     epochs: int
     steps: int
-
-    def order(self, epoch: int) -> list[Ints]:
-        """The batches of an epoch."""
-        return _order(self.lengths, self.config, self.batch_rows, epoch)
-
-
-def _order(lengths: Ints, config: TrainConfig, batch_rows: int, epoch: int) -> list[Ints]:
-    return epoch_order(lengths, rows=batch_rows, tokens=config.batch_tokens, seed=config.seed, epoch=epoch)
+    order: Callable[[int], list[Ints]]
+    """The batches of an epoch."""
 
 
 def _course(data: Data, config: TrainConfig) -> _Course:
@@ -179,12 +174,23 @@ def _course(data: Data, config: TrainConfig) -> _Course:
     lengths = data.lengths[data.train]
     # Few rows want small batches, or there are too few steps to learn in.
     batch_rows = min(config.batch_rows, max(8, rows // 40))
-    steps_each = len(_order(lengths, config, batch_rows, 0))
+
+    def order(epoch: int) -> list[Ints]:
+        return epoch_order(
+            lengths,
+            rows=batch_rows,
+            tokens=config.batch_tokens,
+            seed=config.seed,
+            epoch=epoch,
+            chances=data.chances,
+        )
+
+    steps_each = len(order(0))
     epochs = config.epochs
     if epochs == "auto":
         epochs = automatic_epochs(rows, int(lengths.sum()), steps_each)
     steps = min(steps_each * epochs, config.max_steps or steps_each * epochs)
-    return _Course(lengths, config, batch_rows, epochs, steps)
+    return _Course(batch_rows, epochs, steps, order)
 
 
 def automatic_epochs(rows: int, tokens: int, steps: int) -> int:

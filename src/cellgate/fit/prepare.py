@@ -134,7 +134,7 @@ def _hold_out(
         if not count:
             raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
         return np.arange(len(values)), np.arange(len(values), len(values) + count)
-    train_rows, dev_rows = split(target.groups(values), config.train.dev_fraction, config.train.seed)
+    train_rows, dev_rows = split(target.rarest(target.encode(values)), config.train.dev_fraction, config.train.seed)
     if not len(dev_rows):
         raise DataError(
             f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"

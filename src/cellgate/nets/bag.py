@@ -1,34 +1,44 @@
 """Bag: the linear half of a classifier, on a bag of word and character n-grams.
 
-For a text with n-grams g (each occurrence counted): logits = sum_g idf_g R_g / sqrt(sum_g idf_g^2) + bias.
+For a text with n-grams g (each occurrence counted): logits = sum_g s_g R_g / sqrt(sum_g s_g^2) + bias.
 Sums over occurrences only, so it streams with constant memory and splits exactly among the words. Counting
 occurrences instead of their logarithm costs 0.1-0.3 points of accuracy on dev, and buys both.
+
+The scale s_g is the n-gram's rarity (inverse document frequency) times how much it tells of the label: the root mean
+square of its naive-Bayes log-ratios (Wang & Manning 2012), to a power that falls with the number of labels. Where they
+are many, an n-gram that tells much of one of them says little of the rest, and the ratio hurts (docs/design.md).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellgate.batch import Array, TextSizes
+from cellgate.batch import Array, Floats, TextSizes
 from cellgate.config import BagConfig
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.tables import Table, sum_rows
 
 _SHORTEST, _LONGEST = 2, 5  # characters of an n-gram inside a word
 _LONG_TEXT = 100  # tokens from which a text counts as long
+_FEW_LABELS = 20
 _COUNT_BUCKETS = 2**22  # n-grams are told apart by this many hash values at most
 
 
-class Bag(nn.Module):
-    """The n-grams kept, their weights R [kept + 1, L] and their rarity idf [kept + 1]; row 0 is no n-gram.
+def ratio_power(labels: int) -> float:
+    """Power of the naive-Bayes ratio in an n-gram's scale."""
+    return 1.0 if labels == 2 else 0.5 if labels <= _FEW_LABELS else 0.0
 
-    `index` [buckets] maps a hash to a row. `prepare` fills all three from the training texts.
+
+class Bag(nn.Module):
+    """The n-grams kept, their weights R [kept + 1, L] and their scale [kept + 1]; row 0 is no n-gram.
+
+    `index` [buckets] maps a hash to a row. `prepare` chooses the n-grams and their scale by the training rows.
     """
 
     index: Tensor
-    idf: Tensor
+    scale: Tensor
 
     def __init__(self, config: BagConfig, sizes: TextSizes, labels: int) -> None:
         super().__init__()
@@ -44,16 +54,18 @@ class Bag(nn.Module):
 
     def _allocate(self, kept: int, buckets: int) -> None:
         self.rows = Table(torch.zeros(kept + 1, len(self.bias)))
-        self.register_buffer("idf", torch.zeros(kept + 1))
+        self.register_buffer("scale", torch.zeros(kept + 1))
         self.register_buffer("index", torch.zeros(buckets, dtype=torch.int32))
 
-    def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
-        """Choose the n-grams to keep: the most frequent ones, by the number of training texts they stand in."""
+    def prepare(self, batches: Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]) -> None:
+        """Choose the n-grams to keep, the most frequent by the number of training texts they stand in, and scale them.
+
+        `batches` gives, as often as it is called, inputs and which labels the texts have [B, L], 0 or 1.
+        """
         counts = np.zeros(_COUNT_BUCKETS, np.int64)
         texts = 0
-        for inputs in batches:
-            tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in inputs.items()}
-            for buckets in self._buckets_by_text(tensors, _COUNT_BUCKETS):
+        for inputs, _ in batches():
+            for buckets in self._buckets_by_text(inputs, _COUNT_BUCKETS):
                 counts[buckets] += 1
                 texts += 1
         counts[counts < self.min_count] = 0
@@ -64,10 +76,33 @@ class Bag(nn.Module):
         best = np.sort(np.argsort(-counts, kind="stable")[: min(np.count_nonzero(counts), self.max_kept)])
         self._allocate(len(best), width)
         self.index[torch.from_numpy(best)] = torch.arange(1, len(best) + 1, dtype=torch.int32)
-        self.idf[1:] = torch.from_numpy(np.log((1 + texts) / (1 + counts[best])) + 1)
+        scale = np.log((1 + texts) / (1 + counts[best])) + 1
+        if power := ratio_power(len(self.bias)):
+            scale *= self._ratios(batches()) ** power
+        self.scale[1:] = torch.from_numpy(scale)
 
-    def _buckets_by_text(self, inputs: Mapping[str, Tensor], buckets: int) -> Iterable[Array]:
+    def _ratios(self, batches: Iterable[tuple[Mapping[str, Array], Array]]) -> Floats:
+        """Root mean square over the labels, by their share of the rows, of each kept n-gram's log-ratio [kept].
+
+        The log-ratio: of the chance to stand in a text of the label to that in any other text, one text added to each.
+        """
+        labels, kept = len(self.bias), len(self.scale)
+        found = np.zeros((kept, labels), np.float32)
+        rows, texts = np.zeros(labels), 0
+        for inputs, present in batches:
+            for buckets, has in zip(self._buckets_by_text(inputs, len(self.index)), present, strict=True):
+                found[self.index[torch.from_numpy(buckets)].numpy()] += has
+            rows += present.sum(0)
+            texts += len(present)
+        everywhere = found.sum(1, keepdims=True)
+        with_label = (found + 1) / (rows + 2)
+        without = (everywhere - found + 1) / (texts - rows + 2)
+        ratios: Floats = np.sqrt(np.average(np.log(with_label / without) ** 2, axis=1, weights=rows))
+        return ratios[1:]
+
+    def _buckets_by_text(self, arrays: Mapping[str, Array], buckets: int) -> Iterable[Array]:
         """For each text of a batch, the distinct hash values of its n-grams."""
+        inputs = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
         hashes = token_hashes(inputs["spelling"])[inputs["tokens"]]
         grams, exists = token_ngrams(hashes, first_tail(hashes.shape[0], self.longest), self.longest)
         of_type, type_exists = character_ngrams(inputs["spelling"], _SHORTEST, _LONGEST)
@@ -112,14 +147,14 @@ class Bag(nn.Module):
         return self.index[hashes % len(self.index)].to(torch.int64) * exists
 
     def _sums(self, read: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """For each [R, K] of row numbers: idf-weighted rows summed over K, [R, L], and the squares of idf, [R]."""
+        """For each [R, K] of row numbers: scaled rows summed over K, [R, L], and the squares of the scales, [R]."""
         rows, places = self.rows(torch.cat([numbers.flatten() for numbers in read]))
         split = places.split([numbers.numel() for numbers in read])
-        idf = [self.idf[numbers] for numbers in read]
-        parts = [(part.view_as(weights), weights) for part, weights in zip(split, idf, strict=True)]
-        return list(zip(sum_rows(rows, parts), [weights.square().sum(1) for weights in idf], strict=True))
+        scales = [self.scale[numbers] for numbers in read]
+        parts = [(part.view_as(weights), weights) for part, weights in zip(split, scales, strict=True)]
+        return list(zip(sum_rows(rows, parts), [weights.square().sum(1) for weights in scales], strict=True))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
         """Take the sizes from what is loaded: they were learned from data, not set."""
-        self._allocate(len(state_dict[prefix + "idf"]) - 1, len(state_dict[prefix + "index"]))
+        self._allocate(len(state_dict[prefix + "scale"]) - 1, len(state_dict[prefix + "index"]))
         super()._load_from_state_dict(state_dict, prefix, *rest)

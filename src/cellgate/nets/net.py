@@ -1,7 +1,7 @@
 """The contract of a net: what training, export and answering ask of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from cellgate.config import TrainConfig
 from cellgate.nets.tables import Table
 
 Tensors = Mapping[str, Tensor]
+Batches = Callable[[], Iterable[tuple[Mapping[str, Array], Mapping[str, Array]]]]
+"""Gives training inputs and target in batches, as often as it is called."""
 
 
 class Net(nn.Module, ABC):
@@ -29,8 +31,8 @@ class Net(nn.Module, ABC):
         """Whether answers follow a text fed piece by piece."""
 
     @abstractmethod
-    def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
-        """Look once at training inputs before training begins."""
+    def prepare(self, batches: Batches) -> None:
+        """Look at training rows before training begins."""
 
     @abstractmethod
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ Both are calibrated by slope and offset on dev: log-probabilities = normalise(sl
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,16 +14,34 @@ from torch import Tensor, nn
 from cellgate.batch import Array, Floats
 from cellgate.nets.calibration import best_scale, best_temperature
 
+_FOCUS = 2.0  # exponent of the focal loss (Lin et al. 2017)
+
 
 class Output(nn.Module, ABC):
-    """Scores [B, L] of a half, averaged with the other's, to log-probabilities [B, L]."""
+    """Scores [B, L] of a half, averaged with the other's, to log-probabilities [B, L].
+
+    `weights` [L]: how much a row of each label counts in the loss; None: alike. `focal`: a row that is answered well
+    already counts less.
+    """
 
     slope: Tensor
     offset: Tensor
+    weights: Tensor | None
+
+    def __init__(self, scales: int, weights: Tensor | None, focal: bool) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.ones(scales))
+        self.register_buffer("offset", torch.zeros(scales))
+        self.register_buffer("weights", weights, persistent=False)  # training's alone
+        self.focal = focal
 
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy [nats] over the batch; `smoothing` of the target is spread over all labels."""
+
+    @abstractmethod
+    def present(self, target: Array) -> Array:
+        """Which labels rows have [B, L], 0 or 1; target as the loss takes it."""
 
     @abstractmethod
     def comparable(self, logits: Tensor) -> Tensor:
@@ -48,14 +67,22 @@ class Output(nn.Module, ABC):
 class Softmax(Output):
     """One label a text; target [B], -1 where it is unknown."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("slope", torch.ones(1))
-        self.register_buffer("offset", torch.zeros(1))
+    def __init__(self, labels: int, weights: Tensor | None = None, focal: bool = False) -> None:
+        super().__init__(1, weights, focal)
+        self.labels = labels
 
     def loss(self, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
         """Mean cross-entropy [nats]; target [B]."""
-        return F.cross_entropy(logits, target, label_smoothing=smoothing)
+        losses = F.cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
+        if self.focal:
+            losses = losses * (1 - F.softmax(logits, 1).gather(1, target[:, None])[:, 0]) ** _FOCUS
+        if self.weights is not None:
+            losses = losses * self.weights[target]
+        return losses.mean()
+
+    def present(self, target: Array) -> Array:
+        """Which label rows have [B, L]."""
+        return np.eye(self.labels, dtype=np.float32)[target]
 
     def comparable(self, logits: Tensor) -> Tensor:
         """Log-probabilities."""
@@ -83,10 +110,8 @@ class Softmax(Output):
 class Sigmoid(Output):
     """Any labels a text; target [B, L] of 0 and 1."""
 
-    def __init__(self, labels: int) -> None:
-        super().__init__()
-        self.register_buffer("slope", torch.ones(labels))
-        self.register_buffer("offset", torch.zeros(labels))
+    def __init__(self, labels: int, weights: Tensor | None = None, focal: bool = False) -> None:
+        super().__init__(labels, weights, focal)
 
     def loss(self, logits: Tensor, target: Tensor, smoothing: float) -> Tensor:
         """Sum over the labels of binary cross-entropies [nats], mean over the batch; target [B, L].
@@ -94,7 +119,17 @@ class Sigmoid(Output):
         Smoothing takes half of what it would of one label: most labels of a text are absent.
         """
         smooth = target * (1 - smoothing / 2) + (1 - target) * smoothing / (2 * logits.shape[1])
-        return F.binary_cross_entropy_with_logits(logits, smooth, reduction="none").sum(1).mean()
+        losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
+        if self.focal:
+            present = torch.sigmoid(logits)
+            losses = losses * (target * (1 - present) + (1 - target) * present) ** _FOCUS
+        if self.weights is not None:
+            losses = losses * (target * self.weights + (1 - target))
+        return losses.sum(1).mean()
+
+    def present(self, target: Array) -> Array:
+        """Which labels rows have [B, L]."""
+        return target
 
     def comparable(self, logits: Tensor) -> Tensor:
         """Log-odds."""
@@ -119,3 +154,10 @@ class Sigmoid(Output):
         self.slope.copy_(torch.from_numpy(slopes))
         self.offset.copy_(torch.from_numpy(offsets))
         return {"mean_slope": float(slopes.mean()), "mean_offset": float(offsets.mean())}
+
+
+def make_output(several: bool, rows: Sequence[int], imbalance: str) -> Output:
+    """Make the output of labels that stand in `rows` training rows each [L]; `imbalance` as in `TrainConfig`."""
+    counts = torch.tensor(rows, dtype=torch.float32)
+    weights = counts.mean() / counts.clamp(min=1) if imbalance == "weights" else None
+    return (Sigmoid if several else Softmax)(len(rows), weights, imbalance == "focal")

@@ -1,6 +1,6 @@
 """Reader: encoder and head, with a linear half beside them. Reads a whole text or a stream, answers with scores."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from cellgate.nets.bag import Bag
 from cellgate.nets.calibration import best_share
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.head import Head
-from cellgate.nets.net import Net, Tensors
+from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.outputs import Output
 from cellgate.nets.tables import Table
 
@@ -50,10 +50,15 @@ class Reader(Net):
         """Whether answers follow a text fed piece by piece."""
         return self.encoder.streams
 
-    def prepare(self, batches: Iterable[Mapping[str, Array]]) -> None:
-        """Look once at training inputs before training begins."""
+    def prepare(self, batches: Batches) -> None:
+        """Look at training rows before training begins."""
+
+        def present() -> Iterator[tuple[Mapping[str, Array], Array]]:
+            for inputs, target in batches():
+                yield inputs, self.output.present(target["label"])
+
         for bag in self._bags:
-            bag.prepare(batches)
+            bag.prepare(present)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""

@@ -33,13 +33,12 @@ class Config(TaskConfig):
 
 def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
     """Build the untrained net."""
-    from cellgate.nets import Bag, Encoder, Head, Reader, Sigmoid, Softmax  # torch comes only where a net is trained
+    from cellgate.nets import Bag, Encoder, Head, Reader, make_output  # torch comes only where a net is trained
 
     encoder = Encoder(config.encoder, source.sizes)
     head = Head(config.head, encoder.width, len(target))
     bags = [Bag(config.bag, source.sizes, len(target))] if config.bag.enabled else []
-    output = Sigmoid(len(target)) if target.several else Softmax()
-    return Reader(encoder, head, bags, output)
+    return Reader(encoder, head, bags, make_output(target.several, target.rows, config.train.imbalance))
 
 
 TASK = Task(
