@@ -344,13 +344,19 @@ def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
     def check(texts: list[list[str]]) -> None:
         logits, _ = bag(inputs_of(unit, texts), bag.initial_state(len(texts)))
         for found, text in zip(logits.numpy(), texts, strict=True):
-            total, squares = np.zeros(len(LABELS)), 0.0
-            for gram in literal_ngrams(unit, text, bag.longest, bag.characters):
-                row = index[gram % len(index)]
-                if row:
-                    total += scale[row] * rows[row]
-                    squares += scale[row] ** 2
-            wanted = total / max(squares, 1e-6) ** 0.5 + bag.bias.detach().numpy()
+            of_words = literal_ngrams(unit, text, bag.longest, False)
+            of_characters = (
+                Counter(literal_ngrams(unit, text, bag.longest, bag.characters)) - Counter(of_words)
+            ).elements()
+            wanted = bag.bias.detach().numpy().astype(float)
+            for grams in (of_words, of_characters):
+                total, squares = np.zeros(len(LABELS)), 0.0
+                for gram in grams:
+                    row = index[gram % len(index)]
+                    if row:
+                        total += scale[row] * rows[row]
+                        squares += scale[row] ** 2
+                wanted = wanted + total / max(squares, 1e-6) ** 0.5
             np.testing.assert_allclose(found, wanted, atol=CLOSE, rtol=CLOSE)
 
     check()

@@ -1,12 +1,12 @@
 """Bag: the linear half of a classifier, on a bag of word and character n-grams.
 
-For a text with n-grams g (each occurrence counted): logits = sum_g s_g R_g / sqrt(sum_g s_g^2) + bias.
-Sums over occurrences only, so it streams with constant memory and splits exactly among the words. Counting
+For a text with n-grams g (each occurrence counted): logits = sum_g s_g R_g / sqrt(sum_g s_g^2) + bias, words and
+characters each divided by a norm of their own: there are ten times as many n-grams of characters. Sums over occurrences only, so it streams with constant memory and splits exactly among the words. Counting
 occurrences instead of their logarithm costs 0.1-0.3 points of accuracy on dev, and buys both.
 
-The scale s_g is the n-gram's rarity (inverse document frequency) times how much it tells of the label: the root mean
-square of its naive-Bayes log-ratios (Wang & Manning 2012), to a power that falls with the number of labels. Where they
-are many, an n-gram that tells much of one of them says little of the rest, and the ratio hurts (docs/design.md).
+The scale s_g is the n-gram's rarity (inverse document frequency) times the root of how much it tells of the label: of
+the root mean square of its naive-Bayes log-ratios (Wang & Manning 2012). Where labels are many, an n-gram that tells
+much of one of them says little of the rest, and the ratio, which hurts there, is left out (docs/design.md).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,13 +22,8 @@ from cellgate.nets.tables import Table, sum_rows
 
 _SHORTEST, _LONGEST = 2, 5  # characters of an n-gram inside a word
 _LONG_TEXT = 100  # tokens from which a text counts as long
-_FEW_LABELS = 20
+_FEW_LABELS = 20  # up to which n-grams are scaled by naive-Bayes ratios
 _COUNT_BUCKETS = 2**22  # n-grams are told apart by this many hash values at most
-
-
-def ratio_power(labels: int) -> float:
-    """Power of the naive-Bayes ratio in an n-gram's scale."""
-    return 1.0 if labels == 2 else 0.5 if labels <= _FEW_LABELS else 0.0
 
 
 class Bag(nn.Module):
@@ -46,6 +41,7 @@ class Bag(nn.Module):
         short_words = sizes.unit != "character" and not long_text
         self.longest = (2 if short_words else 3) if config.words == "auto" else config.words
         self.characters = short_words if config.characters == "auto" else config.characters
+        self.kinds = 2 if self.characters else 1
         self.min_count = (1 if short_words else 2) if config.min_count == "auto" else config.min_count
         self.max_kept = max(1, config.max_weights // labels)
         self.learning_rate = config.learning_rate
@@ -77,8 +73,8 @@ class Bag(nn.Module):
         self._allocate(len(best), width)
         self.index[torch.from_numpy(best)] = torch.arange(1, len(best) + 1, dtype=torch.int32)
         scale = np.log((1 + texts) / (1 + counts[best])) + 1
-        if power := ratio_power(len(self.bias)):
-            scale *= self._ratios(batches()) ** power
+        if len(self.bias) <= _FEW_LABELS:
+            scale *= self._ratios(batches()) ** 0.5
         self.scale[1:] = torch.from_numpy(scale)
 
     def _ratios(self, batches: Iterable[tuple[Mapping[str, Array], Array]]) -> Floats:
@@ -117,8 +113,8 @@ class Bag(nn.Module):
         """What the bag remembers of a text read so far."""
         return {
             "bag.tail": first_tail(rows, self.longest),
-            "bag.sum": torch.zeros(rows, len(self.bias)),
-            "bag.squares": torch.zeros(rows),
+            "bag.sum": torch.zeros(rows, self.kinds, len(self.bias)),
+            "bag.squares": torch.zeros(rows, self.kinds),
         }
 
     def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -130,17 +126,20 @@ class Bag(nn.Module):
         read = [self._numbers(grams, exists & inside[:, :, None]).flatten(1)]  # [B, T * longest]
         if self.characters:  # one length at a time: in a graph, many labels make these tables large
             read += [self._numbers(*character_ngrams(spelling, n, n)) for n in range(_SHORTEST, _LONGEST + 1)]  # [U, C]
-        (total, squares), *of_types = self._sums(read)
-        for of_type, type_squares in of_types:  # [U, L], [U]
-            total = total + sum_rows(of_type, [(tokens, inside.to(total.dtype))])[0]
-            squares = squares + (type_squares[tokens] * inside).sum(1)
+        of_words, *of_types = self._sums(read)
+        kinds = [of_words]
+        if self.characters:
+            of_type = sum(total for total, _ in of_types)  # [U, L]
+            type_squares = sum(squares for _, squares in of_types)  # [U]
+            (total,) = sum_rows(of_type, [(tokens, inside.to(of_type.dtype))])
+            kinds.append((total, (type_squares[tokens] * inside).sum(1)))
         after = {
             "bag.tail": next_tail(hashes, state["bag.tail"], lengths),
-            "bag.sum": state["bag.sum"] + total,
-            "bag.squares": state["bag.squares"] + squares,
+            "bag.sum": state["bag.sum"] + torch.stack([total for total, _ in kinds], 1),
+            "bag.squares": state["bag.squares"] + torch.stack([squares for _, squares in kinds], 1),
         }
-        logits = after["bag.sum"] / after["bag.squares"].clamp(min=1e-6).sqrt()[:, None] + self.bias
-        return logits, after
+        scaled = after["bag.sum"] / after["bag.squares"].clamp(min=1e-6).sqrt()[:, :, None]
+        return scaled.sum(1) + self.bias, after
 
     def _numbers(self, hashes: Tensor, exists: Tensor) -> Tensor:
         """Rows of n-grams, 0 for those that were not kept or do not exist."""
