@@ -1,8 +1,9 @@
 """Bag: the linear half of a classifier, on a bag of word and character n-grams.
 
-For a text with n-grams g (each occurrence counted): logits = sum_g s_g R_g / sqrt(sum_g s_g^2) + bias, words and
-characters each divided by a norm of their own: there are ten times as many n-grams of characters. Sums over occurrences only, so it streams with constant memory and splits exactly among the words. Counting
-occurrences instead of their logarithm costs 0.1-0.3 points of accuracy on dev, and buys both.
+For a text with n-grams g (each occurrence counted): logits = sum_g s_g R_g / sqrt(sum_g s_g^2) + bias, where words and
+characters are each divided by a norm of their own: there are ten times as many n-grams of characters. Sums over
+occurrences only, so it streams with constant memory and splits exactly among the words. Counting occurrences instead
+of their logarithm costs 0.1-0.3 points of accuracy on dev, and buys both.
 
 The scale s_g is the n-gram's rarity (inverse document frequency) times the root of how much it tells of the label: of
 the root mean square of its naive-Bayes log-ratios (Wang & Manning 2012). Where labels are many, an n-gram that tells
