@@ -1,6 +1,6 @@
 """From a trained net to the graphs that answer: ONNX in float, and in int8 for one text at a time.
 
-Large weights stand once, in weights.safetensors; both graphs point into that file.
+Large weights stand once, in weights.safetensors; both graphs point into that file. Tables are kept in half precision.
 """
 
 import json
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from cellgate.errors import WorkError
 from cellgate.nets import Net
+from cellgate.nets.tables import half_tables
 from cellgate.ops import translations
 
 _SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the graph
@@ -47,6 +48,11 @@ def export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, A
     The contract lists inputs, outputs and the state's arrays with their first values.
     """
     net.eval()
+    with half_tables(net):
+        return _export(net, example, folder)
+
+
+def _export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
     weights = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
     # `save_file` would make a file that only its owner may read.
     (folder / "weights.safetensors").write_bytes(save(weights))

@@ -86,6 +86,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
     from cellgate.fit.loop import Data, fit
+    from cellgate.nets.tables import round_tables
     from cellgate.reporting import Known, certainty, write_report
 
     config = plan.config
@@ -99,6 +100,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target, config.answer.out_of_scope)
     progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
+    round_tables(net)
     yield Work("calibrating", 0, None)
     scores, truth = dev.scores(net)
     before = certainty(dev, scores, truth, target.decide(scores, truth, config.answer.out_of_scope))

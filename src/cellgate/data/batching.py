@@ -1,14 +1,15 @@
 """Which rows make a batch: rows of like length together, so that little is padding."""
 
 import numpy as np
+import numpy.typing as npt
 
-from cellgate.batch import Floats, Ints
+from cellgate.batch import Ints
 
 _POOL = 50  # batches whose rows are sorted by length together: little padding, and still well mixed
 
 
 def epoch_order(
-    lengths: Ints, *, rows: int, tokens: int, seed: int, epoch: int, chances: Floats | None = None
+    lengths: Ints, *, rows: int, tokens: int, seed: int, epoch: int, chances: npt.NDArray[np.float64] | None = None
 ) -> list[Ints]:
     """Shuffle all rows into batches of at most `rows` rows and `tokens` padded tokens (one row at least).
 
@@ -42,11 +43,10 @@ def _cut(order: Ints, lengths: Ints, rows: int, tokens: int) -> list[Ints]:
     return batches
 
 
-def even_chances(groups: Ints) -> Floats:
+def even_chances(groups: Ints) -> npt.NDArray[np.float64]:
     """Chances [rows] by which each group is drawn as often as any other."""
     _, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    chances: Floats = 1 / (len(counts) * counts[places])
-    return chances
+    return 1 / (len(counts) * counts[places])
 
 
 def split(groups: Ints, fraction: float, seed: int, limit: int = 20_000) -> tuple[Ints, Ints]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cellgate.batch import Array, Floats, Ints, Ragged
+from cellgate.batch import Array, Ints, Ragged
 from cellgate.config import TrainConfig, usable_cores
 from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
@@ -33,7 +35,7 @@ class Data:
     lengths: Ints  # of every row, in tokens
     inputs: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
     target: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
-    chances: Floats | None = None
+    chances: npt.NDArray[np.float64] | None = None
     """Of each training row to be drawn [train]; None: an epoch takes each once."""
 
     def tensors(self, rows: Ints) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

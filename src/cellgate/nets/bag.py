@@ -130,10 +130,10 @@ class Bag(nn.Module):
         of_words, *of_types = self._sums(read)
         kinds = [of_words]
         if self.characters:
-            of_type = sum(total for total, _ in of_types)  # [U, L]
-            type_squares = sum(squares for _, squares in of_types)  # [U]
-            (total,) = sum_rows(of_type, [(tokens, inside.to(of_type.dtype))])
-            kinds.append((total, (type_squares[tokens] * inside).sum(1)))
+            total, squares = of_types[0]  # [U, L], [U]
+            for more, more_squares in of_types[1:]:
+                total, squares = total + more, squares + more_squares
+            kinds.append((sum_rows(total, [(tokens, inside.to(total.dtype))])[0], (squares[tokens] * inside).sum(1)))
         after = {
             "bag.tail": next_tail(hashes, state["bag.tail"], lengths),
             "bag.sum": state["bag.sum"] + torch.stack([total for total, _ in kinds], 1),

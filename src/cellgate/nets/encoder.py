@@ -45,13 +45,13 @@ class TokenVectors(nn.Module):
         """Vectors [B, T, embedding], of words as rows of a table, and the state after them."""
         tokens, spelling = inputs["tokens"], inputs["spelling"]
         rows, places = self.own(inputs["words"])
-        own = F.embedding(places, rows)  # [U, embedding]
+        own = F.embedding(places, rows).float()  # [U, embedding]
         if self.pairs:
             hashes = token_hashes(spelling)[tokens]
             grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
             rows, places = self.shared(grams[:, :, 1] % len(self.shared))
             after = {"vectors.tail": next_tail(hashes, state["vectors.tail"], inputs["lengths"])}
-            x = F.embedding(tokens, own) + F.embedding(places, rows)
+            x = F.embedding(tokens, own) + F.embedding(places, rows).float()
             if self.training:
                 x = locked(blank(x, self.config.word_dropout), self.config.embedding_dropout)
             return x, after

@@ -82,7 +82,8 @@ class Softmax(Output):
 
     def present(self, target: Array) -> Array:
         """Which label rows have [B, L]."""
-        return np.eye(self.labels, dtype=np.float32)[target]
+        present: Floats = np.eye(self.labels, dtype=np.float32)[target]
+        return present
 
     def comparable(self, logits: Tensor) -> Tensor:
         """Log-probabilities."""

@@ -1,6 +1,7 @@
 """Tables of which a batch reads few rows, and weighted sums of rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -26,13 +27,38 @@ class Table(nn.Module):
         return self.weight, numbers
 
 
+def round_tables(net: nn.Module) -> None:
+    """Round the rows of all tables of a trained net to what half precision can tell.
+
+    A Bundle keeps them so, at half the size; what is decided on dev should be decided of the net that answers.
+    """
+    for table in _tables(net):
+        table.weight.data = table.weight.data.half().float()
+
+
+@contextmanager
+def half_tables(net: nn.Module) -> Iterator[None]:
+    """Hold the rows of all tables in half precision, for a graph to be written; arithmetic stays in float32."""
+    for table in _tables(net):
+        table.weight.data = table.weight.data.half()
+    try:
+        yield
+    finally:
+        for table in _tables(net):
+            table.weight.data = table.weight.data.float()
+
+
+def _tables(net: nn.Module) -> list[Table]:
+    return [module for module in net.modules() if isinstance(module, Table)]
+
+
 def sum_rows(rows: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """Weighted sums of rows [N, D], for each part of places [R, K] and weights [R, K]: [R, D].
 
     What has weight 0 is not read. Parts together cost one gradient of all rows, not one each.
     """
     if torch.compiler.is_exporting():  # a graph has no sums of uneven length
-        return [(F.embedding(places, rows) * weights.unsqueeze(-1)).sum(1) for places, weights in parts]
+        return [(F.embedding(places, rows).float() * weights.unsqueeze(-1)).sum(1) for places, weights in parts]
     read = [weights != 0 for _, weights in parts]
     counts = torch.cat([mask.sum(1) for mask in read])
     sums = F.embedding_bag(
