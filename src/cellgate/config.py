@@ -84,6 +84,8 @@ class TextConfig(Options):
     """A token must occur this often in training to have a vector of its own."""
     max_vocabulary: Count = 30_000
     """At most this many tokens have vectors of their own, the most frequent ones."""
+    vectors: str = ""
+    """A file of pretrained vectors (text format of word2vec or GloVe, .gz too); its words fill up the vocabulary."""
     max_tokens: Count = 1_000
     """A longer text is cut to this many tokens; how many were cut is counted and said."""
 
@@ -103,6 +105,8 @@ class EncoderConfig(Options):
     """Width of a layer's output, per direction."""
     buckets: Count = 16_384
     """Vectors shared by hashed character n-grams (of words) or character pairs (of characters)."""
+    tune_vectors: bool = False
+    """Train the pretrained vectors (`text.vectors`) too; else they stay as they are, and a map of them is learned."""
     word_dropout: Fraction = 0.2
     """Share of tokens whose vector is blanked in training."""
     embedding_dropout: Fraction = 0.5

@@ -6,15 +6,16 @@ A token outside the vocabulary still has its characters, so nets can tell unknow
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, models
 
-from cellgate.batch import Array, Ids, Ints, Ragged, TextSizes, chunked, pad
+from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
 from cellgate.config import TextConfig
-from cellgate.errors import DataError
-from cellgate.text.tokens import Unit, han_share, learn_tokenizer, whole
+from cellgate.errors import DataError, UsageError
+from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_tokenizer, whole
+from cellgate.text.vectors import read_vectors, read_words
 
 UNKNOWN_ID, EMPTY_ID = 0, 1
 WORD_START, WORD_END = 1, 2  # code points no text contains as letters: they mark a spelling's ends
@@ -22,6 +23,17 @@ _SPELLED = 18  # characters of a token that are kept as its spelling
 _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
 _TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
 _GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
+
+
+class Coverage(NamedTuple):
+    """How much of the training texts has a pretrained vector."""
+
+    words: int
+    """Words of the training texts' own vocabulary that have one."""
+    of: int
+    """Words of that vocabulary."""
+    tokens: float
+    """Share of the tokens, by a sample of the texts."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,7 @@ class TextCodec:
     mean_tokens: float  # of the training texts
     max_tokens: int
     spellings: Ints  # [vocabulary, characters], see `_spell`
+    coverage: Coverage | None = None  # of the pretrained vectors, if any
 
     @classmethod
     def learn(cls, config: TextConfig, texts: Iterable[str]) -> "TextCodec":
@@ -52,15 +65,18 @@ class TextCodec:
         lengths = [min(len(tokenizer.encode(text)), config.max_tokens) for text in sample]
         if not any(lengths) and tokenizer.get_vocab_size() <= 2:
             raise DataError("every text is empty; name the column that holds the texts")
-        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens)
+        coverage = _add_words(tokenizer, unit, config, sample) if config.vectors else None
+        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens, coverage)
 
     @classmethod
-    def _of(cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int) -> "TextCodec":
+    def _of(
+        cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int, coverage: Coverage | None = None
+    ) -> "TextCodec":
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         spellings = _spell([token for token, _ in vocabulary])
         spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
         tokenizer.encode_special_tokens = True  # a text that says "[UNK]" holds that word and two brackets
-        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings)
+        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings, coverage)
 
     def __len__(self) -> int:
         return len(self.spellings)
@@ -69,6 +85,12 @@ class TextCodec:
     def sizes(self) -> TextSizes:
         """What a net must know of this codec."""
         return TextSizes(len(self), self.unit, self.mean_tokens)
+
+    def vectors(self, path: str) -> Floats:
+        """Pretrained vectors [vocabulary, D] of a file, zeros where it has none."""
+        return read_vectors(
+            path, self.tokenizer.get_vocab(), lambda word: self.tokenizer.normalizer.normalize_str(whole(word))
+        )
 
     def encode(self, texts: Sequence[str]) -> dict[str, Ragged]:
         """Encode B texts: "tokens" (ids) and "unknown" (characters of tokens with id 0, each ended by 0).
@@ -147,13 +169,38 @@ class TextCodec:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write tokenizer.json; return the rest."""
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
-        return {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
+        state = {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
+        return state if self.coverage is None else state | {"coverage": self.coverage}
 
     @classmethod
     def load(cls, folder: Path, state: dict[str, Any]) -> "TextCodec":
         """Read back what `save` wrote."""
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"])
+        coverage = Coverage(*state["coverage"]) if "coverage" in state else None
+        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"], coverage)
+
+
+def _add_words(tokenizer: Tokenizer, unit: Unit, config: TextConfig, sample: Sequence[str]) -> Coverage:
+    """Fill the vocabulary up with words that have a pretrained vector: a text to come may hold them."""
+    if unit == "subword":
+        raise UsageError("text.vectors: subwords have no pretrained vectors; set text.unit to word or character")
+    vocabulary = tokenizer.get_vocab()
+    own, with_vector = len(vocabulary) - 2, 0
+    seen: set[str] = set()
+    normal, cut = tokenizer.normalizer.normalize_str, tokenizer.pre_tokenizer.pre_tokenize_str
+    for word in read_words(config.vectors):
+        as_written = normal(whole(word))
+        if as_written in seen:
+            continue
+        seen.add(as_written)
+        if as_written in vocabulary:
+            with_vector += 1
+        elif len(vocabulary) < config.max_vocabulary and len(cut(as_written)) == 1:
+            vocabulary[as_written] = len(vocabulary)
+    tokens = [token for text in sample for token, _ in cut(normal(text))]
+    tokenizer.model = models.WordLevel(vocabulary, unk_token=UNKNOWN)
+    covered = sum(token in seen for token in tokens) / max(1, len(tokens))
+    return Coverage(with_vector, own, covered)
 
 
 def _spread(texts: Iterable[str], count: int) -> Iterator[str]:

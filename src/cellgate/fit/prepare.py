@@ -183,6 +183,11 @@ def notes(prepared: Prepared, out_of_scope: str) -> Iterator[Event]:
         f"{len(facts.rows_by_label)} labels; {source.mean_tokens:.0f} tokens a text ({source.unit}s), "
         f"{len(source):,} in the vocabulary"
     )
+    if source.coverage is not None:
+        words, of, tokens = source.coverage
+        yield Note(
+            f"pretrained vectors for {words:,} of {of:,} words of the training texts, {tokens:.1%} of their tokens"
+        )
     if facts.cut_texts:
         yield Note(
             f"{facts.cut_texts:,} of {facts.rows:,} texts are longer than {source.max_tokens:,} tokens and were cut "

@@ -20,10 +20,11 @@ _SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
 class TokenVectors(nn.Module):
     """A vector for each token: its own, plus one made of hashed n-grams that unknown tokens have too.
 
+    Where pretrained vectors [vocabulary, D] are given, a linear map of the token's is added.
     Words: the mean over their character n-grams. Characters: the pair of a character and the one before it.
     """
 
-    def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
+    def __init__(self, config: EncoderConfig, sizes: TextSizes, vectors: Tensor | None) -> None:
         super().__init__()
         self.config = config
         self.pairs = sizes.unit == "character"
@@ -31,11 +32,19 @@ class TokenVectors(nn.Module):
         own[:2] = 0  # the unknown token and the empty text begin as nothing
         self.own = Table(own)
         self.shared = Table(torch.randn(config.buckets, config.embedding) * 0.1)
+        given: list[Table] = []
+        if vectors is not None:
+            given.append(Table(vectors))
+            given[0].weight.requires_grad = config.tune_vectors
+            self.map = nn.Linear(vectors.shape[1], config.embedding, bias=False)
+        self._given = tuple(given)  # none or one; the same module as below, with its type
+        self.given = nn.ModuleList(given)
 
     @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows; n-grams of the characters of its words are most of all n-grams."""
-        return [self.own, self.shared] if self.pairs else [self.own]
+        tuned = [table for table in self._given if table.weight.requires_grad]
+        return [self.own, self.shared, *tuned] if self.pairs else [self.own, *tuned]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """The token before the first one, where pairs are read."""
@@ -46,6 +55,9 @@ class TokenVectors(nn.Module):
         tokens, spelling = inputs["tokens"], inputs["spelling"]
         rows, places = self.own(inputs["words"])
         own = F.embedding(places, rows).float()  # [U, embedding]
+        for given in self._given:
+            rows, places = given(inputs["words"])
+            own = own + self.map(F.embedding(places, rows).float())
         if self.pairs:
             hashes = token_hashes(spelling)[tokens]
             grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
@@ -68,11 +80,11 @@ class TokenVectors(nn.Module):
 class Encoder(nn.Module):
     """Token vectors, then 1 to 3 recurrent layers that read in one direction or in both."""
 
-    def __init__(self, config: EncoderConfig, sizes: TextSizes) -> None:
+    def __init__(self, config: EncoderConfig, sizes: TextSizes, vectors: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
         self.width = config.hidden * config.directions
-        self.vectors = TokenVectors(config, sizes)
+        self.vectors = TokenVectors(config, sizes, vectors)
         layers: list[nn.ParameterDict] = []
         for layer in range(config.layers):
             width = self.width if layer else config.embedding

@@ -33,9 +33,12 @@ class Config(TaskConfig):
 
 def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
     """Build the untrained net."""
+    import torch
+
     from cellgate.nets import Bag, Encoder, Head, Reader, make_output  # torch comes only where a net is trained
 
-    encoder = Encoder(config.encoder, source.sizes)
+    vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
+    encoder = Encoder(config.encoder, source.sizes, vectors)
     head = Head(config.head, encoder.width, len(target))
     bags = [Bag(config.bag, source.sizes, len(target))] if config.bag.enabled else []
     return Reader(encoder, head, bags, make_output(target.several, target.rows, config.train.imbalance))
