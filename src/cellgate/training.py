@@ -68,7 +68,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         yield from notes(prepared, plan.config.answer.out_of_scope)
         yield from _fit_and_write(plan, task, prepared, work)
         shutil.rmtree(work)
-    except DataError:
+    except (DataError, UsageError):
         if not is_prepared(work / "data"):  # nothing was learned: mended data need no --resume, which would refuse them
             shutil.rmtree(work)
         raise

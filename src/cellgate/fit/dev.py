@@ -119,6 +119,9 @@ def halves_in_words(told: Mapping[str, float]) -> str:
     recurrent = f"on dev, each alone: recurrent half {told['recurrent_alone']:.1%}"
     if "linear_alone" not in told:
         return f"{recurrent}; there is no linear half (--bag.enabled false)"
-    return (
-        f"{recurrent}, linear half {told['linear_alone']:.1%}; the linear half's weight is {told['linear_share']:.2f}"
-    )
+    halves = f"{recurrent}, linear half {told['linear_alone']:.1%}; together {told['together']:.1%}"
+    if told["together"] <= told["recurrent_alone"]:
+        return f"{halves}: the linear half adds nothing here, and --bag.enabled false leaves it out"
+    if told["together"] <= told["linear_alone"]:
+        return f"{halves}: the recurrent half adds nothing here; a linear model does as well in less time"
+    return f"{halves}, with a weight of {told['linear_share']:.2f} for the linear half"
