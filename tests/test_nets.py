@@ -89,7 +89,8 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
     random = np.random.default_rng(0)
     texts = [list(random.choice(KNOWN[unit], 6)) for _ in range(30)]
     inputs = {name: tensor.numpy() for name, tensor in inputs_of(unit, texts).items()}
-    net.prepare(lambda: [(inputs, {"label": random.integers(0, len(LABELS), len(texts))})])
+    label = random.integers(0, len(LABELS), len(texts))
+    net.prepare(lambda: [(inputs, {"label": label})])
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(0, 0.7)
@@ -102,6 +103,11 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
 def bag_of(net: Net) -> Bag:
     (bag,) = (module for module in net.modules() if isinstance(module, Bag))
     return bag
+
+
+def encoder_of(net: Net) -> Encoder:
+    (encoder,) = (module for module in net.modules() if isinstance(module, Encoder))
+    return encoder
 
 
 # Hashing
@@ -269,7 +275,7 @@ def test_what_stands_in_the_padding_changes_nothing(directions: int, unit: Unit)
 @pytest.mark.parametrize("unit", CODECS)
 @torch.no_grad()
 def test_a_token_is_its_own_vector_plus_those_of_its_ngrams(unit: Unit) -> None:
-    vectors = net_of(unit).encoder.vectors
+    vectors = encoder_of(net_of(unit)).vectors
     own, shared = vectors.own.weight.double(), vectors.shared.weight.double()
     text = [*KNOWN[unit][:3], UNKNOWN[unit][0], KNOWN[unit][0]]
     found, _ = vectors(inputs_of(unit, [text]), vectors.initial_state(1))
@@ -292,7 +298,7 @@ def test_a_token_is_its_own_vector_plus_those_of_its_ngrams(unit: Unit) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 @torch.no_grad()
 def test_the_second_direction_reads_each_row_from_its_end(cell: Cell, layers: int) -> None:
-    encoder = net_of("word", cell, layers, directions=2).encoder
+    encoder = encoder_of(net_of("word", cell, layers, directions=2))
     inputs = inputs_of("word", [["the", "cat"], KNOWN["word"][2:7]])
     outputs, _ = encoder(inputs, {})
     vectors = dense(encoder.vectors(inputs, {})[0])

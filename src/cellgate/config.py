@@ -91,8 +91,10 @@ class TextConfig(Options):
 
 
 class EncoderConfig(Options):
-    """Token vectors and the recurrent layers over them."""
+    """The recurrent half: token vectors and the recurrent layers over them."""
 
+    enabled: bool = True
+    """Train this half beside the linear one."""
     cell: Literal["lstm", "peephole", "gru", "rnn"] = "lstm"
     """The recurrent cell; peephole: an LSTM whose gates see its memory."""
     layers: Annotated[int, Field(ge=1, le=3)] = 1

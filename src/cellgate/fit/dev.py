@@ -116,12 +116,13 @@ def _difference(a: Floats, b: Floats) -> float:
 
 def halves_in_words(told: Mapping[str, float]) -> str:
     """Say what each half of the net is worth, so that a useless one is seen."""
-    recurrent = f"on dev, each alone: recurrent half {told['recurrent_alone']:.1%}"
-    if "linear_alone" not in told:
-        return f"{recurrent}; there is no linear half (--bag.enabled false)"
-    halves = f"{recurrent}, linear half {told['linear_alone']:.1%}; together {told['together']:.1%}"
+    alone = {half: told[f"{half}_alone"] for half in ("recurrent", "linear") if f"{half}_alone" in told}
+    halves = ", ".join(f"{half} half {worth:.1%}" for half, worth in alone.items())
+    if len(alone) == 1:
+        return f"on dev: {halves}; the other half is left out"
+    halves = f"on dev, each alone: {halves}; together {told['together']:.1%}"
     if told["together"] <= told["recurrent_alone"]:
-        return f"{halves}: the linear half adds nothing here, and --bag.enabled false leaves it out"
+        return f"{halves}: the linear half adds nothing here; --bag.enabled false leaves it out"
     if told["together"] <= told["linear_alone"]:
-        return f"{halves}: the recurrent half adds nothing here; a linear model does as well in less time"
+        return f"{halves}: the recurrent half adds nothing here; --encoder.enabled false leaves it out and is quicker"
     return f"{halves}, with a weight of {told['linear_share']:.2f} for the linear half"

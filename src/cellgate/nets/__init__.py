@@ -2,9 +2,11 @@
 
 from cellgate.nets.bag import Bag
 from cellgate.nets.encoder import Encoder
+from cellgate.nets.half import Half
 from cellgate.nets.head import Head
 from cellgate.nets.net import Net
 from cellgate.nets.outputs import Sigmoid, Softmax, make_output
 from cellgate.nets.reader import Reader
+from cellgate.nets.recurrent import Recurrent
 
-__all__ = ["Bag", "Encoder", "Head", "Net", "Reader", "Sigmoid", "Softmax", "make_output"]
+__all__ = ["Bag", "Encoder", "Half", "Head", "Net", "Reader", "Recurrent", "Sigmoid", "Softmax", "make_output"]

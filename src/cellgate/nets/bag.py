@@ -10,14 +10,16 @@ the root mean square of its naive-Bayes log-ratios (Wang & Manning 2012). Where 
 much of one of them says little of the rest, and the ratio, which hurts there, is left out (docs/design.md).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cellgate.batch import Array, Floats, TextSizes
-from cellgate.config import BagConfig
+from cellgate.config import BagConfig, TrainConfig
+from cellgate.nets.half import Half, Rows
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.tables import Table, sum_rows
 
@@ -27,7 +29,7 @@ _FEW_LABELS = 20  # up to which n-grams are scaled by naive-Bayes ratios
 _COUNT_BUCKETS = 2**22  # n-grams are told apart by this many hash values at most
 
 
-class Bag(nn.Module):
+class Bag(Half):
     """The n-grams kept, their weights R [kept + 1, L] and their scale [kept + 1]; row 0 is no n-gram.
 
     `index` [buckets] maps a hash to a row. `prepare` chooses the n-grams and their scale by the training rows.
@@ -35,6 +37,7 @@ class Bag(nn.Module):
 
     index: Tensor
     scale: Tensor
+    smoothing = 0.0
 
     def __init__(self, config: BagConfig, sizes: TextSizes, labels: int) -> None:
         super().__init__()
@@ -54,14 +57,25 @@ class Bag(nn.Module):
         self.register_buffer("scale", torch.zeros(kept + 1))
         self.register_buffer("index", torch.zeros(buckets, dtype=torch.int32))
 
-    def prepare(self, batches: Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]) -> None:
-        """Choose the n-grams to keep, the most frequent by the number of training texts they stand in, and scale them.
+    @property
+    def streams(self) -> bool:
+        """Always: it is made of sums."""
+        return True
 
-        `batches` gives, as often as it is called, inputs and which labels the texts have [B, L], 0 or 1.
-        """
+    @property
+    def tables(self) -> list[Table]:
+        """The weights."""
+        return [self.rows]
+
+    def parameter_group(self, config: TrainConfig) -> dict[str, Any]:  # noqa: ARG002  its own settings hold its rate
+        """Its parameters with their peak learning rate; without decay."""
+        return {"params": list(self.parameters()), "lr": self.learning_rate, "weight_decay": 0.0}
+
+    def prepare(self, rows: Rows) -> None:
+        """Choose the n-grams to keep, the most frequent by the training texts they stand in, and scale them."""
         counts = np.zeros(_COUNT_BUCKETS, np.int64)
         texts = 0
-        for inputs, _ in batches():
+        for inputs, _ in rows():
             for buckets in self._buckets_by_text(inputs, _COUNT_BUCKETS):
                 counts[buckets] += 1
                 texts += 1
@@ -75,26 +89,26 @@ class Bag(nn.Module):
         self.index[torch.from_numpy(best)] = torch.arange(1, len(best) + 1, dtype=torch.int32)
         scale = np.log((1 + texts) / (1 + counts[best])) + 1
         if len(self.bias) <= _FEW_LABELS:
-            scale *= self._ratios(batches()) ** 0.5
+            scale *= self._ratios(rows) ** 0.5
         self.scale[1:] = torch.from_numpy(scale)
 
-    def _ratios(self, batches: Iterable[tuple[Mapping[str, Array], Array]]) -> Floats:
+    def _ratios(self, rows: Rows) -> Floats:
         """Root mean square over the labels, by their share of the rows, of each kept n-gram's log-ratio [kept].
 
         The log-ratio: of the chance to stand in a text of the label to that in any other text, one text added to each.
         """
         labels, kept = len(self.bias), len(self.scale)
         found = np.zeros((kept, labels), np.float32)
-        rows, texts = np.zeros(labels), 0
-        for inputs, present in batches:
+        of_label, texts = np.zeros(labels), 0
+        for inputs, present in rows():
             for buckets, has in zip(self._buckets_by_text(inputs, len(self.index)), present, strict=True):
                 found[self.index[torch.from_numpy(buckets)].numpy()] += has
-            rows += present.sum(0)
+            of_label += present.sum(0)
             texts += len(present)
         everywhere = found.sum(1, keepdims=True)
-        with_label = (found + 1) / (rows + 2)
-        without = (everywhere - found + 1) / (texts - rows + 2)
-        ratios: Floats = np.sqrt(np.average(np.log(with_label / without) ** 2, axis=1, weights=rows))
+        with_label = (found + 1) / (of_label + 2)
+        without = (everywhere - found + 1) / (texts - of_label + 2)
+        ratios: Floats = np.sqrt(np.average(np.log(with_label / without) ** 2, axis=1, weights=of_label))
         return ratios[1:]
 
     def _buckets_by_text(self, arrays: Mapping[str, Array], buckets: int) -> Iterable[Array]:

@@ -1,6 +1,6 @@
-"""Reader: encoder and head, with a linear half beside them. Reads a whole text or a stream, answers with scores."""
+"""Reader: a recurrent and a linear half, or one of them. Reads a whole text or a stream, answers with scores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from cellgate.batch import Array, Floats
 from cellgate.config import TrainConfig
-from cellgate.nets.bag import Bag
 from cellgate.nets.calibration import best_share
-from cellgate.nets.encoder import Encoder
-from cellgate.nets.head import Head
+from cellgate.nets.half import Half
 from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.outputs import Output
 from cellgate.nets.tables import Table
@@ -36,81 +34,72 @@ class Reader(Net):
     share: Tensor
     axes: Mapping[str, tuple[str, ...]] = AXES
 
-    def __init__(self, encoder: Encoder, head: Head, bags: Sequence[Bag], output: Output) -> None:
+    def __init__(self, halves: Mapping[str, Half], output: Output) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.head = head
-        self._bags = tuple(bags)  # none or one; the same modules as below, with their type
-        self.bags = nn.ModuleList(bags)
-        self.register_buffer("share", torch.tensor(0.5 if bags else 0.0))
+        self._halves = dict(halves)  # the same modules as below, with their type
+        self.each = nn.ModuleDict(self._halves)
+        self.register_buffer("share", torch.tensor(0.5 if len(halves) > 1 else float("linear" in halves)))
         self.output = output
 
     @property
     def streams(self) -> bool:
         """Whether answers follow a text fed piece by piece."""
-        return self.encoder.streams
+        return all(half.streams for half in self._halves.values())
 
     def prepare(self, batches: Batches) -> None:
         """Look at training rows before training begins."""
 
-        def present() -> Iterator[tuple[Mapping[str, Array], Array]]:
+        def rows() -> Iterator[tuple[Mapping[str, Array], Array]]:
             for inputs, target in batches():
                 yield inputs, self.output.present(target["label"])
 
-        for bag in self._bags:
-            bag.prepare(present)
+        for half in self._halves.values():
+            half.prepare(rows)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""
-        linear = list(self.bags.parameters())
-        apart = {id(parameter) for parameter in linear}
-        rest = [parameter for parameter in self.parameters() if id(parameter) not in apart]
-        groups: list[dict[str, Any]] = [
-            {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay}
-        ]
-        groups += [
-            {"params": list(bag.parameters()), "lr": bag.learning_rate, "weight_decay": 0.0} for bag in self._bags
-        ]
-        return groups
+        return [half.parameter_group(config) for half in self._halves.values()]
 
     @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows."""
-        return [*self.encoder.vectors.tables, *(bag.rows for bag in self._bags)]
+        return [table for half in self._halves.values() for table in half.tables]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """What is remembered before a text begins: the whole state, pooling and n-grams included."""
-        state = self.encoder.initial_state(rows) | self.head.initial_state(rows)
-        for bag in self._bags:
-            state |= bag.initial_state(rows)
+        state: dict[str, Tensor] = {}
+        for half in self._halves.values():
+            state |= half.initial_state(rows)
         return state
 
     def halves(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Logits [B, L] of each half by name, and the state after the inputs."""
-        y, after = self.encoder(inputs, state)
-        logits, pooled = self.head(y, inputs["lengths"], state)
-        found = {"recurrent": logits}
-        after |= pooled
-        for bag in self._bags:
-            found["linear"], read = bag(inputs, state)
+        found: dict[str, Tensor] = {}
+        after: dict[str, Tensor] = {}
+        for name, half in self._halves.items():
+            found[name], read = half(inputs, state)
             after |= read
         return found, after
 
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
         """Sum of the halves' cross-entropies [nats], mean over the batch."""
         halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
-        total = self.output.loss(halves["recurrent"], target["label"], self.head.config.label_smoothing)
-        if "linear" in halves:
-            total = total + self.output.loss(halves["linear"], target["label"], 0.0)
-        return total
+        losses = [
+            self.output.loss(logits, target["label"], self._halves[name].smoothing) for name, logits in halves.items()
+        ]
+        return torch.stack(losses).sum()
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
         halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))
-        mixed = self.output.comparable(halves["recurrent"]) * (1.0 - self.share)
-        if "linear" in halves:
-            mixed = mixed + self.output.comparable(halves["linear"]) * self.share
-        return self.output(mixed), after if self.streams else {}
+        scores = {name: self.output.comparable(logits) for name, logits in halves.items()}
+        return self.output(self._mixed(scores)), after if self.streams else {}
+
+    def _mixed(self, scores: Mapping[str, Tensor]) -> Tensor:
+        """The halves' scores, averaged."""
+        if len(scores) == 1:
+            return next(iter(scores.values()))
+        return scores["recurrent"] * (1.0 - self.share) + scores["linear"] * self.share
 
     def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
         """Choose `share`, and the output's slope and offset, on dev batches of inputs and target.
@@ -119,8 +108,8 @@ class Reader(Net):
         """
         halves, target = self._dev_scores(batches)
         told = {f"{name}_alone": self.output.worth(scores, target) for name, scores in halves.items()}
-        mixed = halves["recurrent"]
-        if "linear" in halves:
+        mixed = next(iter(halves.values()))
+        if len(halves) > 1:
             share = best_share(lambda s: self.output.worth(s, target), halves["recurrent"], halves["linear"])
             self.share.fill_(share)
             mixed = (1.0 - share) * halves["recurrent"] + share * halves["linear"]

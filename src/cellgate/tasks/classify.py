@@ -4,7 +4,9 @@ words [B, T] -> Encoder -> [B, T, D*H] -> max + mean + attention -> labels [B, L
                 n-grams  -> Bag       -> labels [B, L]           summed as calibrated log-probabilities
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pydantic import model_validator
 
 from cellgate.codecs import TargetCodec, TextCodec, learn_labels
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TaskConfig, TextConfig
@@ -30,18 +32,35 @@ class Config(TaskConfig):
     head: HeadConfig = HeadConfig()
     bag: BagConfig = BagConfig()
 
+    @model_validator(mode="after")
+    def _a_half(self) -> Self:
+        if not (self.encoder.enabled or self.bag.enabled):
+            raise ValueError("encoder.enabled and bag.enabled are both false; leave one of the halves")
+        return self
+
 
 def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
     """Build the untrained net."""
     import torch
 
-    from cellgate.nets import Bag, Encoder, Head, Reader, make_output  # torch comes only where a net is trained
+    from cellgate.nets import (  # torch comes only where a net is trained
+        Bag,
+        Encoder,
+        Half,
+        Head,
+        Reader,
+        Recurrent,
+        make_output,
+    )
 
-    vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
-    encoder = Encoder(config.encoder, source.sizes, vectors)
-    head = Head(config.head, encoder.width, len(target))
-    bags = [Bag(config.bag, source.sizes, len(target))] if config.bag.enabled else []
-    return Reader(encoder, head, bags, make_output(target.several, target.rows, config.train.imbalance))
+    halves: dict[str, Half] = {}
+    if config.encoder.enabled:
+        vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
+        encoder = Encoder(config.encoder, source.sizes, vectors)
+        halves["recurrent"] = Recurrent(encoder, Head(config.head, encoder.width, len(target)))
+    if config.bag.enabled:
+        halves["linear"] = Bag(config.bag, source.sizes, len(target))
+    return Reader(halves, make_output(target.several, target.rows, config.train.imbalance))
 
 
 TASK = Task(

@@ -1,0 +1,48 @@
+"""What a reader asks of each of its halves."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from cellgate.batch import Array
+from cellgate.config import TrainConfig
+from cellgate.nets.net import Tensors
+from cellgate.nets.tables import Table
+
+Rows = Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]
+"""Gives inputs and which labels the texts have [B, L], 0 or 1, in batches, as often as it is called."""
+
+
+class Half(nn.Module, ABC):
+    """Inputs and state to logits [B, L] of all text read so far, and the state after it."""
+
+    smoothing: float
+    """Share of the target that its loss spreads over all labels."""
+
+    @property
+    @abstractmethod
+    def streams(self) -> bool:
+        """Whether answers follow a text fed piece by piece."""
+
+    @property
+    @abstractmethod
+    def tables(self) -> list[Table]:
+        """Those of which a batch reads few rows."""
+
+    @abstractmethod
+    def prepare(self, rows: Rows) -> None:
+        """Look at training rows before training begins."""
+
+    @abstractmethod
+    def parameter_group(self, config: TrainConfig) -> dict[str, Any]:
+        """Its parameters with their peak learning rate and decay, for the optimiser."""
+
+    @abstractmethod
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """What it remembers before a text begins; axis 0 is the batch."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits [B, L] and the state after the inputs."""
