@@ -9,6 +9,7 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -122,9 +123,11 @@ class Pool {
             if (job == nullptr) continue;
             set_float_mode(job->mode);
             std::exception_ptr failure = try_parts(*job);
-            // Under the lock: the job may be gone the moment its owner sees no helpers.
+            // Under the lock: the job may be gone the moment its owner sees no helpers. So is a failure let go, or this
+            // thread would free it while the owner still reads it, in the eyes of the thread sanitizer.
             std::lock_guard<std::mutex> lock(mutex_);
-            if (job->failure == nullptr) job->failure = failure;
+            if (job->failure == nullptr) job->failure = std::move(failure);
+            failure = nullptr;
             if (job->helpers.fetch_sub(1, std::memory_order_release) == 1) done_.notify_all();
         }
     }
