@@ -119,7 +119,8 @@ def _sgemm() -> Call:
     left, right = torch.rand(2, _SGEMM_WIDTH, _SGEMM_WIDTH)
     out = torch.empty_like(left)
     calls: list[Call] = [lambda: torch.mm(left, right, out=out)]
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch itself takes it for Linear in compiled code only
+    # torch itself takes this one for Linear in compiled code only.
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         calls.append(lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""))
     return min(calls, key=lambda call: min(sample(call, _SGEMM_CALLS) for _ in range(_TRIALS)))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cellgate.batch import Array, Floats, TextSizes
 from cellgate.config import BagConfig, TrainConfig
-from cellgate.nets.half import Half, Rows
+from cellgate.nets.half import Half, LabelledBatches
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.tables import Table, sum_rows
 
@@ -71,7 +71,7 @@ class Bag(Half):
         """Its parameters with their peak learning rate; without decay."""
         return {"params": list(self.parameters()), "lr": self.learning_rate, "weight_decay": 0.0}
 
-    def prepare(self, rows: Rows) -> None:
+    def prepare(self, rows: LabelledBatches) -> None:
         """Choose the n-grams to keep, the most frequent by the training texts they stand in, and scale them."""
         counts = np.zeros(_COUNT_BUCKETS, np.int64)
         texts = 0
@@ -92,7 +92,7 @@ class Bag(Half):
             scale *= self._ratios(rows) ** 0.5
         self.scale[1:] = torch.from_numpy(scale)
 
-    def _ratios(self, rows: Rows) -> Floats:
+    def _ratios(self, rows: LabelledBatches) -> Floats:
         """Root mean square over the labels, by their share of the rows, of each kept n-gram's log-ratio [kept].
 
         The log-ratio: of the chance to stand in a text of the label to that in any other text, one text added to each.
@@ -157,7 +157,7 @@ class Bag(Half):
         return scaled.sum(1) + self.bias, after
 
     def _numbers(self, hashes: Tensor, exists: Tensor) -> Tensor:
-        """Rows of n-grams, 0 for those that were not kept or do not exist."""
+        """LabelledBatches of n-grams, 0 for those that were not kept or do not exist."""
         return self.index[hashes % len(self.index)].to(torch.int64) * exists
 
     def _sums(self, read: list[Tensor]) -> list[tuple[Tensor, Tensor]]:

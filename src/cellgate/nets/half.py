@@ -11,7 +11,7 @@ from cellgate.config import TrainConfig
 from cellgate.nets.net import Tensors
 from cellgate.nets.tables import Table
 
-Rows = Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]
+LabelledBatches = Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]
 """Gives inputs and which labels the texts have [B, L], 0 or 1, in batches, as often as it is called."""
 
 
@@ -32,7 +32,7 @@ class Half(nn.Module, ABC):
         """Those of which a batch reads few rows."""
 
     @abstractmethod
-    def prepare(self, rows: Rows) -> None:
+    def prepare(self, rows: LabelledBatches) -> None:
         """Look at training rows before training begins."""
 
     @abstractmethod

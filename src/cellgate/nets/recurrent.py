@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cellgate.config import TrainConfig
 from cellgate.nets.encoder import Encoder
-from cellgate.nets.half import Half, Rows
+from cellgate.nets.half import Half, LabelledBatches
 from cellgate.nets.head import Head
 from cellgate.nets.net import Tensors
 from cellgate.nets.tables import Table
@@ -31,7 +31,7 @@ class Recurrent(Half):
         """Those of which a batch reads few rows."""
         return self.encoder.vectors.tables
 
-    def prepare(self, rows: Rows) -> None:
+    def prepare(self, rows: LabelledBatches) -> None:
         """Look at nothing: sizes are all it needs."""
 
     def parameter_group(self, config: TrainConfig) -> dict[str, Any]:

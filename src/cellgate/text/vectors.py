@@ -4,6 +4,7 @@ A line is a word and its numbers between spaces. A first line of two whole numbe
 """
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -48,12 +49,11 @@ def read_vectors(path: str, vocabulary: Mapping[str, int], normal: Callable[[str
 
 
 def _checked(numbers: list[str], path: str, line: int) -> list[str]:
-    try:
-        if np.isfinite(np.array(numbers, np.float32)).all():
-            return numbers
-    except ValueError:
-        pass
-    raise DataError(f"{path}, line {line}: not all of its {len(numbers)} values are numbers; mend or delete the line")
+    if not all(_is_number(cell) and math.isfinite(float(cell)) for cell in numbers):
+        raise DataError(
+            f"{path}, line {line}: not all of its {len(numbers)} values are numbers; mend or delete the line"
+        )
+    return numbers
 
 
 def _lines(path: str) -> Iterator[tuple[str, list[str], int]]:
