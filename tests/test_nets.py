@@ -19,7 +19,7 @@ from cellgate.codecs.text import WORD_END, WORD_START
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
 from cellgate.nets import Bag, Encoder, Head, Net, Reader
 from cellgate.nets import encoder as encoder_module
-from cellgate.nets.calibration import best_scale, best_share, best_temperature, log_softmax
+from cellgate.nets.calibration import USUAL_SHARE, best_scale, best_share, best_temperature, log_softmax
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.ops import Cell, Rows, Weights
@@ -363,13 +363,13 @@ def test_the_bag_is_a_weighted_sum_over_its_ngrams(unit: Unit) -> None:
                         total += scale[row] * rows[row]
                         squares += scale[row] ** 2
                 wanted = wanted + total / max(squares, 1e-6) ** 0.5
-            np.testing.assert_allclose(found, wanted, atol=CLOSE, rtol=CLOSE)
+            np.testing.assert_allclose(found, wanted * float(bag.sharpness), atol=CLOSE, rtol=CLOSE)
 
     check()
 
 
 def prepared(config: BagConfig, unit: Unit, batches: list[list[list[str]]]) -> Bag:
-    bag = Bag(config, TextSizes(len(CODECS[unit]), unit, 6.0), labels=len(LABELS))
+    bag = Bag(config, TextSizes(len(CODECS[unit]), unit, 6.0), np.ones(len(LABELS), np.float32))
     inputs = [{name: tensor.numpy() for name, tensor in inputs_of(unit, batch).items()} for batch in batches]
     present = [np.eye(len(LABELS))[np.arange(len(batch)) % len(LABELS)] for batch in batches]
     bag.prepare(lambda: zip(inputs, present, strict=True))
@@ -432,9 +432,11 @@ def test_pairs_and_characters_are_counted_by_text() -> None:
     ],
 )
 def test_auto_follows_the_texts(unit: Unit, mean_tokens: float, chosen: tuple[int, bool, int]) -> None:
-    bag = Bag(BagConfig(), TextSizes(10, unit, mean_tokens), labels=2)
+    bag = Bag(BagConfig(), TextSizes(10, unit, mean_tokens), np.ones(2, np.float32))
     assert (bag.longest, bag.characters, bag.min_count) == chosen
-    told = Bag(BagConfig(words=4, characters=False, min_count=5), TextSizes(10, unit, mean_tokens), labels=2)
+    told = Bag(
+        BagConfig(words=4, characters=False, min_count=5), TextSizes(10, unit, mean_tokens), np.ones(2, np.float32)
+    )
     assert (told.longest, told.characters, told.min_count) == (4, False, 5)
 
 
@@ -442,6 +444,7 @@ def test_auto_follows_the_texts(unit: Unit, mean_tokens: float, chosen: tuple[in
 def test_a_bag_that_knows_nothing_answers_its_bias() -> None:
     bag = prepared(BagConfig(min_count=9), "word", BATCHES)
     bag.bias.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    bag.sharpen(1 / float(bag.sharpness))
     logits, _ = bag(inputs_of("word", [["zebra"]]), bag.initial_state(1))
     assert logits.tolist() == [[1.0, 2.0, 3.0]]
 
@@ -509,14 +512,13 @@ def test_the_halves_are_mixed_by_share_and_sharpened_by_temperature() -> None:
 
 
 @torch.no_grad()
-def test_the_loss_is_the_sum_of_the_halves() -> None:
+def test_the_loss_is_that_of_the_half_taught_by_steps() -> None:
     net = net_of("word")
     inputs, target = inputs_of("word", [["the", "cat"], ["ada", "met"]]), torch.tensor([2, 0])
     halves, _ = net.halves(inputs, net.initial_state(2))
     smooth = 0.9 * torch.eye(3)[target] + 0.1 / 3
-    recurrent = -(smooth * torch.log_softmax(halves["recurrent"], 1)).sum(1).mean()
-    linear = -torch.log_softmax(halves["linear"], 1)[torch.arange(2), target].mean()
-    torch.testing.assert_close(net.loss(inputs, {"label": target}), recurrent + linear)
+    wanted = -(smooth * torch.log_softmax(halves["recurrent"], 1)).sum(1).mean()
+    torch.testing.assert_close(net.loss(inputs, {"label": target}), wanted)
 
 
 @pytest.mark.parametrize("unit", CODECS)
@@ -526,12 +528,11 @@ def test_gradients_reach_every_parameter(cell: Cell, directions: int, unit: Unit
     net = net_of(unit, cell, 2, directions)
     inputs = inputs_of(unit, [KNOWN[unit], [*KNOWN[unit][2:6], *UNKNOWN[unit]]])
     torch.autograd.backward(net.loss(inputs, {"label": torch.tensor([0, 2])}))
-    still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    taught = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    assert {name.split(".")[1] for name in taught} == {"recurrent"}
+    still = [name for name, p in taught.items() if p.grad is None or not p.grad.abs().sum() > 0]
     assert still == []
-    assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
-    grad = bag_of(net).rows.weight.grad
-    assert grad is not None
-    assert not grad[0].any()  # no n-gram has no weight
+    assert all(bool(p.grad.isfinite().all()) for p in taught.values() if p.grad is not None)
 
 
 def test_parameters_are_in_one_group_each() -> None:
@@ -539,11 +540,8 @@ def test_parameters_are_in_one_group_each() -> None:
     train = CLASSIFY.config().train
     groups = net.parameter_groups(train)
     grouped = [id(p) for group in groups for p in group["params"]]
-    assert sorted(grouped) == sorted(id(p) for p in net.parameters())
-    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
-        (train.learning_rate, train.weight_decay),
-        (BagConfig().learning_rate, 0.0),
-    ]
+    assert sorted(grouped) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(train.learning_rate, train.weight_decay)]
 
 
 def test_a_locked_mask_is_constant_over_time() -> None:
@@ -668,20 +666,20 @@ def right(target: Any) -> Callable[[Any], float]:
     return lambda scores: float(np.mean(scores.argmax(1) == target))
 
 
-def test_the_share_is_even_where_labels_are_many() -> None:
+def test_the_share_is_the_usual_one_where_labels_are_many() -> None:
     scores, target = random_scores(50, 21, 1.0, 0)
-    assert best_share(right(target), scores[:, ::-1], scores) == 0.5
+    assert best_share(right(target), scores[:, ::-1], scores) == USUAL_SHARE
 
 
 def test_the_share_follows_the_better_half_as_far_as_dev_can_be_trusted() -> None:
     good, target = random_scores(2_000, 3, 1.0, 0)
     noise, _ = random_scores(2_000, 3, 1.0, 1)
     linear, recurrent = best_share(right(target), noise, good), best_share(right(target), good, noise)
-    # 2,000 rows count as much as the prior: a share of 1 is drawn half of the way to 0.5.
-    assert 0.6 < linear <= 0.75
-    assert 0.25 <= recurrent < 0.4
+    # 2,000 rows count as much as the prior: a share of 1 or 0 is drawn half of the way to the usual one.
+    assert USUAL_SHARE + 0.1 < linear <= (1 + USUAL_SHARE) / 2
+    assert USUAL_SHARE / 2 <= recurrent < USUAL_SHARE - 0.15
     few = best_share(right(target[:20]), noise[:20], good[:20])
-    assert abs(few - 0.5) < 0.01
+    assert abs(few - USUAL_SHARE) < 0.01
 
 
 def test_platt_scaling_finds_the_slope_and_offset_that_were_hidden() -> None:
@@ -719,12 +717,13 @@ def test_labels_of_a_text_that_may_have_several_do_not_compete() -> None:
     inputs = inputs_of("word", [["the", "cat"], ["ada", "met", "bob"]])
     target = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     halves, _ = net.halves(inputs, net.initial_state(2))
+    assert net(inputs, {})[0].equal(torch.nn.functional.logsigmoid(halves["recurrent"]))  # until dev decides
+    net.share.fill_(0.5)
     mixed = (halves["recurrent"] + halves["linear"]) / 2
     torch.testing.assert_close(net(inputs, {})[0], torch.nn.functional.logsigmoid(mixed))
     smooth = target * 0.95 + (1 - target) * 0.1 / 6
     bce = torch.nn.functional.binary_cross_entropy_with_logits
-    wanted = 3 * bce(halves["recurrent"], smooth) + 3 * bce(halves["linear"], target)
-    torch.testing.assert_close(net.loss(inputs, {"label": target}), wanted)
+    torch.testing.assert_close(net.loss(inputs, {"label": target}), 3 * bce(halves["recurrent"], smooth))
     told = net.calibrate(iter([(inputs, {"label": target})]))
     assert set(told) == {"recurrent_alone", "linear_alone", "together", "linear_share", "mean_slope", "mean_offset"}
 

@@ -127,7 +127,7 @@ class HeadConfig(Options):
 
 
 class BagConfig(Options):
-    """The linear half: a TF-IDF-weighted bag of word and character n-grams."""
+    """The linear half: a support vector machine on a TF-IDF-weighted bag of word and character n-grams."""
 
     enabled: bool = True
     """Train this half beside the recurrent one."""
@@ -139,8 +139,8 @@ class BagConfig(Options):
     """An n-gram must stand in this many training texts; auto: 1 for short texts of words, else 2."""
     max_weights: Count = 6_000_000
     """At most this many weights (n-grams kept x labels): bounds the size of the Bundle."""
-    learning_rate: Annotated[float, Field(gt=0)] = 0.02
-    """Adam's step for this half."""
+    penalty: Annotated[float, Field(gt=0)] = 0.5
+    """What a wrong answer costs against small weights, the C of a support vector machine."""
 
 
 class AnswerConfig(Options):

@@ -60,6 +60,11 @@ def fit(
     torch.set_num_threads(config.threads or usable_cores())
     keep_freed_memory()
     course = _course(data, config)
+    if not net.parameter_groups(config):
+        _prepare(net, data, config, course)
+        net.eval()
+        yield Done("solved at once, without steps", {"steps": 0, "kept_epoch": 0})
+        return Progress()
     progress, optimizer = _begin(net, data, config, course, checkpoint)
     peaks = [group["lr"] for group in optimizer.groups]
     saved_at = time.monotonic()
@@ -119,9 +124,13 @@ def _begin(
     """Start from the checkpoint, or from nothing."""
     if checkpoint.exists():
         return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
+    _prepare(net, data, config, course)
+    return Progress(), _optimizer(net, config)
+
+
+def _prepare(net: Net, data: Data, config: TrainConfig, course: "_Course") -> None:
     _seed(config.seed, 0)
     net.prepare(lambda: _prepare_batches(data, course.batch_rows))
-    return Progress(), _optimizer(net, config)
 
 
 @flushed_denormals()

@@ -5,8 +5,20 @@ from cellgate.nets.encoder import Encoder
 from cellgate.nets.half import Half
 from cellgate.nets.head import Head
 from cellgate.nets.net import Net
-from cellgate.nets.outputs import Sigmoid, Softmax, make_output
+from cellgate.nets.outputs import Sigmoid, Softmax, label_weights, make_output
 from cellgate.nets.reader import Reader
 from cellgate.nets.recurrent import Recurrent
 
-__all__ = ["Bag", "Encoder", "Half", "Head", "Net", "Reader", "Recurrent", "Sigmoid", "Softmax", "make_output"]
+__all__ = [
+    "Bag",
+    "Encoder",
+    "Half",
+    "Head",
+    "Net",
+    "Reader",
+    "Recurrent",
+    "Sigmoid",
+    "Softmax",
+    "label_weights",
+    "make_output",
+]

@@ -7,8 +7,9 @@ import numpy as np
 from cellgate.batch import Floats, Ints
 from cellgate.metrics import log_loss
 
-_TRUST_ROWS = 2_000  # dev rows at which the share found and the prior of 0.5 count alike
-_PRIOR_WIDTH = 0.5  # standard deviation of log T, and of Platt's slope and offset, before dev is seen
+USUAL_SHARE = 0.65  # weight of the linear half before dev is seen
+_TRUST_ROWS = 2_000  # dev rows at which the share found and the usual one count alike
+_PRIOR_WIDTH = 0.5  # standard deviation of log T and the like, and of Platt's slope and offset, before dev is seen
 _SURE_LABELS = 20  # above this many labels dev says too little about the share
 _NEWTON_STEPS = 20
 
@@ -21,19 +22,19 @@ def log_softmax(logits: Floats) -> Floats:
 
 
 def best_share(worth: Callable[[Floats], float], recurrent: Floats, linear: Floats) -> float:
-    """Weight of the linear half by `worth` on dev, drawn towards 0.5 where dev is small or labels are many.
+    """Weight of the linear half by `worth` on dev, drawn to the usual one where dev is small or labels are many.
 
     Both scores are [N, L]; `worth` takes their average and returns 0 to 1.
     """
     if recurrent.shape[1] > _SURE_LABELS:
-        return 0.5
+        return USUAL_SHARE
     shares = np.linspace(0.0, 1.0, 21)
     found = [worth((1 - s) * recurrent + s * linear) for s in shares]
     # Neighbouring shares vote together: single steps of accuracy are noise.
     smooth = np.convolve(np.pad(found, 2, mode="edge"), np.ones(5) / 5, mode="valid")
     best = float(np.mean(shares[smooth >= smooth.max() - 1e-9]))
     trust = len(recurrent) / (len(recurrent) + _TRUST_ROWS)
-    return 0.5 + (best - 0.5) * trust
+    return USUAL_SHARE + (best - USUAL_SHARE) * trust
 
 
 def best_temperature(log_probabilities: Floats, target: Ints) -> float:
@@ -49,6 +50,17 @@ def best_temperature(log_probabilities: Floats, target: Ints) -> float:
         at = int(np.argmin(losses))
         low, high = inverse[max(0, at - 1)], inverse[min(len(inverse) - 1, at + 1)]
     return float(1.0 / inverse[at])
+
+
+def best_sharpness(log_odds: Floats, target: Floats) -> float:
+    """One factor of all labels' log-odds that makes dev probabilities fit best; both [N, L], target 0 or 1.
+
+    Its logarithm has the prior of the temperature.
+    """
+    wrong = np.where(target > 0, -log_odds, log_odds)
+    factors = np.geomspace(0.05, 10, 41)
+    losses = [np.logaddexp(0, factor * wrong).sum() + 0.5 * (np.log(factor) / _PRIOR_WIDTH) ** 2 for factor in factors]
+    return float(factors[int(np.argmin(losses))])
 
 
 def _penalised(scores: Floats, target: Ints, inverse: float) -> float:

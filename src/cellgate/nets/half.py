@@ -18,6 +18,8 @@ LabelledBatches = Callable[[], Iterable[tuple[Mapping[str, Array], Array]]]
 class Half(nn.Module, ABC):
     """Inputs and state to logits [B, L] of all text read so far, and the state after it."""
 
+    steps: bool
+    """Whether it is taught step by step; else `prepare` leaves it done."""
     smoothing: float
     """Share of the target that its loss spreads over all labels."""
 
@@ -34,6 +36,10 @@ class Half(nn.Module, ABC):
     @abstractmethod
     def prepare(self, rows: LabelledBatches) -> None:
         """Look at training rows before training begins."""
+
+    @abstractmethod
+    def sharpen(self, factor: float) -> None:
+        """Multiply the scores by a factor that dev chose."""
 
     @abstractmethod
     def parameter_group(self, config: TrainConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cellgate.batch import Array, Floats
-from cellgate.nets.calibration import best_scale, best_temperature
+from cellgate.nets.calibration import best_scale, best_sharpness, best_temperature
 
 _FOCUS = 2.0  # exponent of the focal loss (Lin et al. 2017)
 
@@ -60,6 +60,10 @@ class Output(nn.Module, ABC):
         """How good these scores are by their own best label(s), 0 to 1."""
 
     @abstractmethod
+    def sharpness(self, scores: Floats, target: Array) -> float:
+        """By which factor of comparable dev scores [N, L] of one half its probabilities fit best."""
+
+    @abstractmethod
     def calibrate(self, mixed: Floats, target: Array) -> dict[str, float]:
         """Fit slope and offset on dev scores [N, L]; returns what should be told."""
 
@@ -100,6 +104,10 @@ class Softmax(Output):
     def worth(self, mixed: Floats, target: Array) -> float:
         """Accuracy."""
         return float(np.mean(mixed.argmax(1) == target))
+
+    def sharpness(self, scores: Floats, target: Array) -> float:
+        """The inverse of the best temperature."""
+        return 1 / best_temperature(scores, target.astype(np.int64))
 
     def calibrate(self, mixed: Floats, target: Array) -> dict[str, float]:
         """Fit one temperature (Guo et al. 2017)."""
@@ -149,6 +157,10 @@ class Sigmoid(Output):
         given = mixed > 0
         return float(2 * (given * target).sum() / max(1.0, given.sum() + target.sum()))
 
+    def sharpness(self, scores: Floats, target: Array) -> float:
+        """One factor for all labels."""
+        return best_sharpness(scores, target.astype(np.float32))
+
     def calibrate(self, mixed: Floats, target: Array) -> dict[str, float]:
         """Fit a slope and an offset a label (Platt 1999)."""
         slopes, offsets = best_scale(mixed, target.astype(np.float32))
@@ -159,6 +171,14 @@ class Sigmoid(Output):
 
 def make_output(several: bool, rows: Sequence[int], imbalance: str) -> Output:
     """Make the output of labels that stand in `rows` training rows each [L]; `imbalance` as in `TrainConfig`."""
-    counts = torch.tensor(rows, dtype=torch.float32)
-    weights = counts.mean() / counts.clamp(min=1) if imbalance == "weights" else None
+    weights = torch.from_numpy(label_weights(rows, imbalance)) if imbalance == "weights" else None
     return (Sigmoid if several else Softmax)(len(rows), weights, imbalance == "focal")
+
+
+def label_weights(rows: Sequence[int], imbalance: str) -> Floats:
+    """How much a row of each label counts [L]: alike, or those of rare labels more."""
+    counts = np.array(rows, np.float32)
+    weights: Floats = (
+        counts.mean() / counts.clip(min=1) if imbalance in ("weights", "sampling") else np.ones_like(counts)
+    )
+    return weights

@@ -27,8 +27,8 @@ AXES = {
 class Reader(Net):
     """Batch -> loss, or batch and state -> log-probabilities [B, L] and state.
 
-    The halves are taught by losses of their own; their scores are mixed by `share` (the linear half's weight) and
-    made probabilities by `output`; what dev decides of both is fitted by `calibrate`.
+    Each half is taught by itself; their scores are mixed by `share` (the linear half's weight) and made probabilities
+    by `output`; what dev decides of both is fitted by `calibrate`.
     """
 
     share: Tensor
@@ -38,8 +38,14 @@ class Reader(Net):
         super().__init__()
         self._halves = dict(halves)  # the same modules as below, with their type
         self.each = nn.ModuleDict(self._halves)
-        self.register_buffer("share", torch.tensor(0.5 if len(halves) > 1 else float("linear" in halves)))
+        # Until dev decides, answers are those of the half that is taught, so that dev judges its epochs and no others.
+        self.register_buffer("share", torch.tensor(0.0 if self._taught else 1.0))
         self.output = output
+
+    @property
+    def _taught(self) -> dict[str, Half]:
+        """The halves that are taught step by step."""
+        return {name: half for name, half in self._halves.items() if half.steps}
 
     @property
     def streams(self) -> bool:
@@ -58,12 +64,12 @@ class Reader(Net):
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""
-        return [half.parameter_group(config) for half in self._halves.values()]
+        return [half.parameter_group(config) for half in self._taught.values()]
 
     @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows."""
-        return [table for half in self._halves.values() for table in half.tables]
+        return [table for half in self._taught.values() for table in half.tables]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """What is remembered before a text begins: the whole state, pooling and n-grams included."""
@@ -82,10 +88,10 @@ class Reader(Net):
         return found, after
 
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
-        """Sum of the halves' cross-entropies [nats], mean over the batch."""
-        halves, _ = self.halves(inputs, self.initial_state(inputs["lengths"].shape[0]))
+        """Cross-entropy of the half that is taught step by step [nats], mean over the batch."""
+        state = self.initial_state(inputs["lengths"].shape[0])
         losses = [
-            self.output.loss(logits, target["label"], self._halves[name].smoothing) for name, logits in halves.items()
+            self.output.loss(half(inputs, state)[0], target["label"], half.smoothing) for half in self._taught.values()
         ]
         return torch.stack(losses).sum()
 
@@ -107,6 +113,11 @@ class Reader(Net):
         Returns what should be told: each half's own worth (accuracy, or F1 of several labels), and what was chosen.
         """
         halves, target = self._dev_scores(batches)
+        for name, half in self._halves.items():
+            if not half.steps:
+                factor = self.output.sharpness(halves[name], target)
+                half.sharpen(factor)
+                halves[name] = self.output.comparable(torch.from_numpy(halves[name]) * factor).numpy()
         told = {f"{name}_alone": self.output.worth(scores, target) for name, scores in halves.items()}
         mixed = next(iter(halves.values()))
         if len(halves) > 1:

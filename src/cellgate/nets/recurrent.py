@@ -15,6 +15,8 @@ from cellgate.nets.tables import Table
 class Recurrent(Half):
     """An encoder, and a head on its outputs."""
 
+    steps = True
+
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
@@ -33,6 +35,9 @@ class Recurrent(Half):
 
     def prepare(self, rows: LabelledBatches) -> None:
         """Look at nothing: sizes are all it needs."""
+
+    def sharpen(self, factor: float) -> None:
+        """Nothing: its scores are log-probabilities already."""
 
     def parameter_group(self, config: TrainConfig) -> dict[str, Any]:
         """Its parameters with their peak learning rate and decay."""

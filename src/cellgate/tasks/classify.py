@@ -50,6 +50,7 @@ def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
         Head,
         Reader,
         Recurrent,
+        label_weights,
         make_output,
     )
 
@@ -59,7 +60,7 @@ def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
         encoder = Encoder(config.encoder, source.sizes, vectors)
         halves["recurrent"] = Recurrent(encoder, Head(config.head, encoder.width, len(target)))
     if config.bag.enabled:
-        halves["linear"] = Bag(config.bag, source.sizes, len(target))
+        halves["linear"] = Bag(config.bag, source.sizes, label_weights(target.rows, config.train.imbalance))
     return Reader(halves, make_output(target.several, target.rows, config.train.imbalance))
 
 
