@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from cellgate.batch import Scores
 from cellgate.codecs import Decision, LabelCodec, LabelSetCodec
 from cellgate.codecs.decision import abstaining, label_thresholds
 
@@ -53,7 +54,7 @@ def test_a_label_without_dev_rows_takes_the_common_threshold() -> None:
 def test_below_its_threshold_an_answer_is_unknown_and_all_labels_are_alternatives() -> None:
     codec = LabelCodec(("a", "b"), (1, 1))
     scores = np.log(np.array([[0.6, 0.4], [0.9, 0.1]], np.float32))
-    unsure, sure = codec.decode(scores, Decision(abstain_below=0.7))
+    unsure, sure = codec.decode(Scores(scores), {}, Decision(abstain_below=0.7))
     assert unsure.value is None
     assert unsure.confidence == pytest.approx(0.6)
     assert [name for name, _ in unsure.alternatives] == ["a", "b"]
@@ -63,12 +64,12 @@ def test_below_its_threshold_an_answer_is_unknown_and_all_labels_are_alternative
 def test_labels_over_their_thresholds_are_given_with_the_probability_of_the_whole_answer() -> None:
     codec = LabelSetCodec(("a", "b", "c"), (1, 1, 1))
     scores = np.log(np.array([[0.6, 0.6, 0.1], [0.1, 0.1, 0.1]], np.float32))
-    several, none = codec.decode(scores, Decision(thresholds=(0.5, 0.7, 0.5)), top=2)
+    several, none = codec.decode(Scores(scores), {}, Decision(thresholds=(0.5, 0.7, 0.5)), top=2)
     assert several.value == ("a",)
     assert several.confidence == pytest.approx(0.6 * 0.4 * 0.9)
     assert [name for name, _ in several.alternatives] == ["a", "b"]
     assert none.value == ()
-    (unsure,) = codec.decode(scores[:1], Decision(thresholds=(0.5, 0.7, 0.5), abstain_below=0.3))
+    (unsure,) = codec.decode(Scores(scores[:1]), {}, Decision(thresholds=(0.5, 0.7, 0.5), abstain_below=0.3))
     assert unsure.value is None
 
 
@@ -77,27 +78,27 @@ OOS = np.log(np.array([[0.7, 0.1, 0.2], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6]], np.fl
 
 def test_a_label_out_of_scope_is_the_answer_from_its_threshold_on() -> None:
     codec = LabelCodec(("a", "b", "none"), (5, 5, 5))
-    answers = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=0.15), top=2)
+    answers = codec.decode(Scores(OOS), {}, Decision(out_of_scope="none", scope_ends=0.15), top=2)
     assert [answer.value for answer in answers] == ["none", "a", "none"]
     assert [answer.confidence for answer in answers] == pytest.approx([0.2, 0.5, 0.6])
     assert [[name for name, _ in answer.alternatives] for answer in answers] == [["a"], ["b"], ["a"]]
-    never = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=1.1))
+    never = codec.decode(Scores(OOS), {}, Decision(out_of_scope="none", scope_ends=1.1))
     assert [answer.value for answer in never] == ["a", "a", "a"]
 
 
 def test_without_training_rows_out_of_scope_is_what_no_label_fits() -> None:
     codec = LabelCodec(("a", "b", "c"), (5, 5, 5))
-    answers = codec.decode(OOS, Decision(out_of_scope="none", scope_ends=0.45), top=1)
+    answers = codec.decode(Scores(OOS), {}, Decision(out_of_scope="none", scope_ends=0.45), top=1)
     assert [answer.value for answer in answers] == ["a", "none", "c"]
     assert answers[1].confidence == pytest.approx(0.5)
 
 
 def test_where_scope_ends_is_chosen_on_dev() -> None:
     codec = LabelCodec(("a", "b", "none"), (5, 5, 5))
-    decision = codec.decide(OOS, ["none", "a", "none"], "none")
+    decision = codec.decide(Scores(OOS), ["none", "a", "none"], "none")
     assert 0.4 < decision.scope_ends < 0.5  # two rows: near the usual 0.5
-    many = codec.decide(np.repeat(OOS, 100, axis=0), ["none"] * 100 + ["a"] * 100 + ["none"] * 100, "none")
+    many = codec.decide(Scores(np.repeat(OOS, 100, axis=0)), ["none"] * 100 + ["a"] * 100 + ["none"] * 100, "none")
     assert 0.1 < many.scope_ends < 0.2
-    strange = LabelCodec(("a", "b", "c"), (5, 5, 5)).decide(OOS, ["a", "none", "c"], "none")
+    strange = LabelCodec(("a", "b", "c"), (5, 5, 5)).decide(Scores(OOS), ["a", "none", "c"], "none")
     assert 0.4 < strange.scope_ends <= 0.5
-    assert codec.decide(OOS, ["a", "a", "a"], "") == Decision()
+    assert codec.decide(Scores(OOS), ["a", "a", "a"], "") == Decision()

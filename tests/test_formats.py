@@ -179,7 +179,7 @@ def test_a_folder_for_each_label(mails: Path) -> None:
     assert table.notes == (
         f"{mails}: a folder for each label: neg (1 text), pos (2 texts); not read: empty/, urls.dat",
     )
-    assert origin(open_source(table, TASK, GUESSED, skip=False).records)["files"][1]["bytes"] == 8
+    assert origin(open_source(table, TASK, GUESSED, Reading()).records)["files"][1]["bytes"] == 8
 
 
 def test_folders_of_texts_by_name_and_files_without_an_ending(mails: Path) -> None:
@@ -238,7 +238,7 @@ def test_whole_numbers_lose_their_point() -> None:
 def test_floats_that_pandas_wrote_are_the_labels_of_training(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,1.0\nb,\nc,2.0\n")
-    source = open_source(open_table([path]), TASK, GUESSED, skip=True)
+    source = open_source(open_table([path]), TASK, GUESSED, Reading(skip_bad_rows=True))
     assert [record.model_dump()["label"] for record in source.records] == ["1", "2"]
     assert source.notes == ("label: all are whole numbers, so 1.0 is read as 1",)
     kept = open_as_trained([str(path)], TASK, GUESSED, Reading(skip_bad_rows=True), {}, known=("1.0", "2.0"))
@@ -249,9 +249,9 @@ def test_measures_are_refused_to_train_on_and_ratings_are_not(tmp_path: Path) ->
     path = tmp_path / "a.csv"
     path.write_text("text,label\n" + "".join(f"text {n},{n % 400 / 8}\n" for n in range(900)))
     with pytest.raises(DataError, match=r"label \(column 'label'\) holds 350 different numbers.*ranges in their place"):
-        open_source(open_table([path]), TASK, GUESSED, skip=False)
+        open_source(open_table([path]), TASK, GUESSED, Reading())
     path.write_text("text,label\n" + "".join(f"text {n},{n % 10 / 2}\n" for n in range(900)))
-    assert open_source(open_table([path]), TASK, GUESSED, skip=False).notes == ()
+    assert open_source(open_table([path]), TASK, GUESSED, Reading()).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,31 @@
 """Metrics against scikit-learn, and the calibration error against its definition written as a loop."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import seqeval.metrics as seqeval
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from cellgate.metrics import accuracy, by_label, calibration_error, exact_match, log_loss, macro_f1, micro_f1
+from cellgate.metrics import (
+    accuracy,
+    by_label,
+    calibration_error,
+    exact_match,
+    log_loss,
+    macro_f1,
+    micro_f1,
+    span_f1,
+    span_precision,
+    span_recall,
+    token_accuracy,
+)
+from cellgate.spans import Span, spans_of_tags
 
 ANSWERS = st.lists(st.tuples(st.sampled_from("abcdé"), st.sampled_from("abcdéz")), min_size=1, max_size=40)
 Metric = Callable[[Sequence[str], Sequence[str]], float]
@@ -126,3 +141,28 @@ def test_calibration_error_by_hand() -> None:
     # Over- and underconfident rows of different bins do not cancel out.
     sure = np.array([0.9, 0.5], np.float32)
     assert calibration_error(sure, [False, True]) == pytest.approx((0.9 + 0.5) / 2, abs=1e-6)
+
+
+TAGS = st.lists(st.sampled_from(["O", "B-X", "I-X", "E-X", "S-X", "B-Y", "I-Y", "S-Y"]), min_size=1, max_size=12)
+
+
+@often
+@given(st.lists(TAGS.flatmap(lambda tags: st.tuples(st.just(tags), st.permutations(tags))), min_size=1, max_size=5))
+def test_span_metrics_are_seqevals(sentences: list[tuple[list[str], list[str]]]) -> None:
+    """Its default mode reads what breaks a scheme as conlleval does, and so do we."""
+    truth, answers = [list(tags) for tags in zip(*sentences, strict=True)]
+    tokens = [[f"t{place}" for place in range(len(tags))] for tags in truth]
+    wanted, given_ = [
+        [spans_of_tags(t, tags) for t, tags in zip(tokens, each, strict=True)] for each in (truth, answers)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where a figure has nothing to stand on
+        judged = (seqeval.f1_score, seqeval.precision_score, seqeval.recall_score)
+        for ours, theirs in zip((span_f1, span_precision, span_recall), judged, strict=True):
+            assert ours(wanted, given_) == pytest.approx(theirs(truth, answers), abs=1e-12)
+        report = seqeval.classification_report(truth, answers, output_dict=True)
+    for label, score in by_label(wanted, given_).items():
+        assert score.f1 == pytest.approx(report.get(label, {"f1-score": 0.0})["f1-score"], abs=1e-12)
+    tagged = [tuple(Span(place, place + 1, tag) for place, tag in enumerate(tags)) for tags in truth]
+    said = [tuple(Span(place, place + 1, tag) for place, tag in enumerate(tags)) for tags in answers]
+    assert token_accuracy(tagged, said) == pytest.approx(seqeval.accuracy_score(truth, answers), abs=1e-12)

@@ -221,8 +221,8 @@ def test_a_text_fed_in_pieces_is_the_text_fed_whole(cell: Cell, layers: int, uni
             state = after
         whole = inputs_of(unit, [[token for piece in pieces[:steps] for token in piece] for pieces in rows])
         wanted, wanted_state = net(whole, net.initial_state(len(rows)))
-        check_same({"scores": scores, **state}, {"scores": wanted, **wanted_state})
-        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(rows)))
+        check_same({**scores, **state}, {**wanted, **wanted_state})
+        torch.testing.assert_close(scores["scores"].exp().sum(1), torch.ones(len(rows)))
 
     check()
 
@@ -235,8 +235,8 @@ def test_a_row_with_nothing_new_keeps_its_state() -> None:
     more = inputs_of("word", [["on", "a", "mat"], ["ada"]]) | {"lengths": torch.tensor([3, 0])}
     later, after = net(more, state)
     check_same({n: a[1:] for n, a in after.items()}, {n: a[1:] for n, a in state.items()})
-    torch.testing.assert_close(later[1], scores[1], atol=CLOSE, rtol=CLOSE)
-    assert not torch.allclose(later[0], scores[0], atol=1e-3)
+    torch.testing.assert_close(later["scores"][1], scores["scores"][1], atol=CLOSE, rtol=CLOSE)
+    assert not torch.allclose(later["scores"][0], scores["scores"][0], atol=1e-3)
 
 
 @pytest.mark.parametrize("unit", CODECS)
@@ -250,8 +250,8 @@ def test_a_batch_answers_as_its_rows_alone(cell: Cell, directions: int, unit: Un
     @torch.no_grad()
     def check(texts: list[list[str]]) -> None:
         together, after = net(inputs_of(unit, texts), {})
-        alone = [net(inputs_of(unit, [text]), {})[0] for text in texts]
-        torch.testing.assert_close(together, torch.cat(alone), atol=CLOSE, rtol=CLOSE)
+        alone = [net(inputs_of(unit, [text]), {})[0]["scores"] for text in texts]
+        torch.testing.assert_close(together["scores"], torch.cat(alone), atol=CLOSE, rtol=CLOSE)
         assert bool(after) == net.streams
 
     check()
@@ -462,7 +462,7 @@ def test_a_fresh_net_takes_sizes_and_weights_from_what_is_loaded(unit: Unit) -> 
         n: p.shape for n, p in trained.named_parameters()
     }
     inputs = inputs_of(unit, [KNOWN[unit][:6], UNKNOWN[unit]])
-    assert fresh(inputs, {})[0].equal(trained(inputs, {})[0])
+    assert fresh(inputs, {})[0]["scores"].equal(trained(inputs, {})[0]["scores"])
     bag_of(trained).rows.weight.fill_(0)
     assert not bag_of(fresh).rows.weight.eq(0).all()  # what was loaded was copied
 
@@ -508,7 +508,7 @@ def test_the_halves_are_mixed_by_share_and_sharpened_by_temperature() -> None:
     inputs = inputs_of("word", [["the", "cat"], ["ada", "met", "bob"]])
     halves, _ = net.halves(inputs, net.initial_state(2))
     mixed = 0.7 * torch.log_softmax(halves["recurrent"], 1) + 0.3 * torch.log_softmax(halves["linear"], 1)
-    torch.testing.assert_close(net(inputs, {})[0], torch.log_softmax(mixed / 1.7, 1))
+    torch.testing.assert_close(net(inputs, {})[0]["scores"], torch.log_softmax(mixed / 1.7, 1))
 
 
 @torch.no_grad()
@@ -717,10 +717,10 @@ def test_labels_of_a_text_that_may_have_several_do_not_compete() -> None:
     inputs = inputs_of("word", [["the", "cat"], ["ada", "met", "bob"]])
     target = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     halves, _ = net.halves(inputs, net.initial_state(2))
-    assert net(inputs, {})[0].equal(torch.nn.functional.logsigmoid(halves["recurrent"]))  # until dev decides
+    assert net(inputs, {})[0]["scores"].equal(torch.nn.functional.logsigmoid(halves["recurrent"]))  # until dev decides
     net.share.fill_(0.5)
     mixed = (halves["recurrent"] + halves["linear"]) / 2
-    torch.testing.assert_close(net(inputs, {})[0], torch.nn.functional.logsigmoid(mixed))
+    torch.testing.assert_close(net(inputs, {})[0]["scores"], torch.nn.functional.logsigmoid(mixed))
     smooth = target * 0.95 + (1 - target) * 0.1 / 6
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     torch.testing.assert_close(net.loss(inputs, {"label": target}), 3 * bce(halves["recurrent"], smooth))

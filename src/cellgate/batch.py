@@ -1,7 +1,7 @@
 """Values that flow from codecs to nets: ragged columns, padded. Numpy only, never changed once made."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -44,6 +44,21 @@ class Ragged:
             lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
         values = np.concatenate(rows) if rows else np.empty(0, np.int32)
         return Ragged(values.astype(np.int32, copy=False), np.concatenate(([0], np.cumsum(lengths))))
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a net says of N rows."""
+
+    rows: Sequence[Floats] | Floats
+    """Of each row log-probabilities of the labels [L], or scores of the tags of its tokens [T, K]."""
+    shared: Mapping[str, Floats] = field(default_factory=dict)
+    """What holds for all rows, by name."""
+
+    @staticmethod
+    def joined(parts: "Sequence[Scores]") -> "Scores":
+        """Those of several batches, one behind the other."""
+        return Scores([row for part in parts for row in part.rows], parts[0].shared if parts else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,18 @@ import numpy as np
 import onnxruntime as ort
 
 from cellgate import codecs
-from cellgate.batch import Array, Floats, Ragged, chunked
-from cellgate.codecs import Decision, TargetCodec, TextCodec
+from cellgate.batch import Array, Floats, Ints, Ragged, Scores, chunked
+from cellgate.codecs import Decision, Given, TargetCodec, TextCodec, text_of
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
-from cellgate.metrics import Answer, Labels, by_label, calibration_error, labels_of
+from cellgate.metrics import Answer, Value, by_label, calibration_error, labels_of, with_texts
 from cellgate.task import Alternative, Prediction, Row, Task, find
 
-FORMAT = 2  # 1: before an answer could be several labels, or none
+FORMAT = 3  # 1: before an answer could be several labels, or none; 2: before a graph had several outputs
 Precision = Literal["float", "int8"]
 _GRAPHS: dict[Precision, str] = {"float": "model.onnx", "int8": "model.int8.onnx"}
 _CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx", "parity.json")
+_NO_SCORES = np.zeros(0, np.float32)
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000
 _BATCH_ROWS, _BATCH_TOKENS = 64, 16_000
 
@@ -57,14 +58,16 @@ class Bundle:
     def predict_each(self, rows: Iterable[Row | Mapping[str, Any] | str]) -> Iterator[Prediction]:
         """As `predict`, but from any iterable and in constant memory."""
         records = (self.task.read(row) for row in rows)
-        text = attrgetter(self.task.given[0])
-        for chunk in chunked(records, size=lambda r: len(text(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
-            columns = self.source.encode([text(record) for record in chunk])
-            answers = self.target.decode(self.score_rows(columns), self.decision)
+        given = attrgetter(self.task.given[0])
+        size = lambda record: len(text_of(given(record)))  # noqa: E731
+        for chunk in chunked(records, size=size, limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+            columns = self.source.encode([given(record) for record in chunk])
+            answers = self.target.decode(self.score_rows(columns), columns, self.decision)
             for record, answer, cut in zip(chunk, answers, columns["cut"].values.tolist(), strict=True):
-                filled = record.model_copy(update={self.task.wanted: answer.value})
-                others = tuple(Alternative(value, chance) for value, chance in answer.alternatives)
-                yield Prediction(filled, answer.value, answer.confidence, others, bool(cut))
+                value = with_texts(answer.value, text_of(given(record)))
+                filled = record.model_copy(update={self.task.wanted: value})
+                others = tuple(Alternative(other, chance) for other, chance in answer.alternatives)
+                yield Prediction(filled, value, answer.confidence, others, bool(cut))
 
     def abstaining_below(self, confidence: float) -> "Bundle":
         """The same Bundle, but an answer less sure than this (0 to 1) is None: "I don't know"."""
@@ -72,19 +75,24 @@ class Bundle:
             raise UsageError(f"abstaining below {confidence}: give a probability, 0 to 1")
         return replace(self, decision=replace(self.decision, abstain_below=confidence))
 
-    def scores(self, values: Sequence[str]) -> Floats:
-        """Log-probabilities [N, L] of N given values."""
+    def scores(self, values: Sequence[Given]) -> Scores:
+        """What the graph says of N given values."""
         return self.score_rows(self.source.encode(values))
 
-    def score_rows(self, columns: Mapping[str, Ragged]) -> Floats:
-        """Log-probabilities [N, L] of N encoded rows."""
+    def score_rows(self, columns: Mapping[str, Ragged]) -> Scores:
+        """What the graph says of N encoded rows."""
+        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
         lengths = columns["tokens"].lengths
-        out = np.empty((len(lengths), len(self.target)), np.float32)
+        found: list[Floats] = [_NO_SCORES] * len(lengths)
+        shared: dict[str, Floats] = {}
         limit = 1 if self.precision == "int8" else _BATCH_ROWS  # int8 scales are a batch's: never mix rows
         for rows in by_length(lengths, rows=limit, tokens=_BATCH_TOKENS):
             inputs = self.source.collate({name: column.take(rows) for name, column in columns.items()})
-            out[rows] = self.session.run(["scores"], inputs | self.initial_state(len(rows)))[0]
-        return out
+            made = self.session.run(list(outputs), inputs | self.initial_state(len(rows)))
+            scores, shared = by_row(dict(zip(outputs, made, strict=True)), outputs, lengths[rows])
+            for row, of_row in zip(rows.tolist(), scores, strict=True):
+                found[row] = of_row
+        return Scores(found, shared)
 
     def initial_state(self, rows: int) -> dict[str, Array]:
         """The graph's state before a text begins, axis 0 the batch; empty for a net that reads both ways."""
@@ -104,7 +112,7 @@ class Bundle:
         abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
         `labels` has precision, recall, f1 and rows of each label.
         """
-        truth: list[Labels] = []
+        truth: list[Value] = []
         answers: list[Answer] = []
         confidence: list[float] = []
         known = {*self.target.labels, self.decision.out_of_scope}
@@ -113,7 +121,7 @@ class Bundle:
 
         def given() -> Iterator[Row]:
             for record in map(self.task.read_answered, rows):
-                value = self.target.normal(getattr(record, self.task.wanted))
+                value = self.target.normal(getattr(record, self.task.wanted), getattr(record, self.task.given[0]))
                 truth.append(value)
                 for label in labels_of(value):
                     if label not in known:
@@ -130,23 +138,33 @@ class Bundle:
             raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
         strange = sum(any(label not in known for label in labels_of(value)) for value in truth)
         labels = {label: asdict(score) for label, score in by_label(truth, answers).items()}
-        told = summary(self.target, truth, answers, np.array(confidence, np.float32))
+        told = summary(self.target, truth, answers, confidence)
         return told | {"cut": cut, "unseen": unseen, "unseen_rows": strange, "labels": labels}
 
 
 def summary(
-    target: TargetCodec, truth: Sequence[Labels], answers: Sequence[Answer], confidence: Floats
+    target: TargetCodec, truth: Sequence[Value], answers: Sequence[Answer], confidence: Sequence[float]
 ) -> dict[str, Any]:
     """The metrics of such answers, the calibration error of those given, and n; `answered` where some are not."""
-    given = [place for place, answer in enumerate(answers) if answer is not None]
-    right = [truth[place] == answers[place] for place in given]
+    judged = target.judge(truth, answers, confidence)
     result: dict[str, Any] = {metric.__name__: metric(truth, answers) for metric in target.metrics}
-    result["calibration_error"] = calibration_error(confidence[given], right) if given else 0.0
+    result["calibration_error"] = calibration_error(judged.confidence, judged.right) if len(judged.right) else 0.0
     result["n"] = len(truth)
-    if len(given) < len(truth):
-        result["answered"] = len(given) / len(truth)
-        result["precision"] = sum(right) / len(given) if given else 0.0
+    given = sum(answer is not None for answer in answers)
+    if given < len(truth):
+        result["answered"] = given / len(truth)
+        result["precision"] = float(judged.right.mean()) if given else 0.0
     return result
+
+
+def by_row(
+    outputs: Mapping[str, Floats], axes: Mapping[str, Sequence[str]], lengths: Ints
+) -> tuple[list[Floats], dict[str, Floats]]:
+    """A net's outputs as its scores by row, each up to the row's end, and what holds for all rows."""
+    scores, *others = outputs
+    has_time = "time" in axes[scores]
+    rows = [of_row[:length] if has_time else of_row for of_row, length in zip(outputs[scores], lengths, strict=True)]
+    return rows, {name: outputs[name] for name in others}
 
 
 def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
@@ -155,6 +173,7 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
     if not folder.exists() and _set_aside(folder).is_dir():
         folder = _set_aside(folder)
     manifest = _read_manifest(folder)
+    manifest["graph"].setdefault("outputs", {"scores": ["batch", "labels"]})  # of before there were several
     for name, wanted in manifest["files"].items():
         path = folder / name
         if not path.is_file():

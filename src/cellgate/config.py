@@ -4,6 +4,7 @@ Sizes that follow from the data (vocabulary, labels, n-grams kept) are arguments
 """
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -107,10 +108,16 @@ class EncoderConfig(Options):
     """Width of a layer's output, per direction."""
     buckets: Count = 16_384
     """Vectors shared by hashed character n-grams (of words) or character pairs (of characters)."""
+    spelling: Annotated[int, Field(ge=0)] = 0
+    """Width of a recurrent layer over the letters of each word, per direction; 0: none."""
+    pairs: Literal["before", "both"] = "before"
+    """Of a text of characters: the pairs with the one before, or also with the next."""
     tune_vectors: bool = False
     """Train the pretrained vectors (`text.vectors`) too; else they stay as they are, and a map of them is learned."""
     word_dropout: Fraction = 0.2
     """Share of tokens whose vector is blanked in training."""
+    own_dropout: Fraction = 0.0
+    """Share of words whose own vector is blanked in training, their n-grams and letters not."""
     embedding_dropout: Fraction = 0.5
     """Share of vector columns dropped through a whole text in training (locked dropout)."""
     layer_dropout: Fraction = 0.3
@@ -124,6 +131,15 @@ class HeadConfig(Options):
     """Share of pooled columns dropped in training."""
     label_smoothing: Fraction = 0.1
     """Share of the target spread over all labels (Szegedy et al. 2016)."""
+
+
+class TaggerConfig(Options):
+    """From the encoder's outputs to the tags of tokens."""
+
+    chain: bool = True
+    """Learn which tag follows which (a conditional random field); else each token is answered by itself."""
+    dropout: Fraction = 0.5
+    """Share of the encoder's columns dropped through a whole text in training (locked dropout)."""
 
 
 class BagConfig(Options):
@@ -197,3 +213,17 @@ class TaskConfig(Options):
 
     train: TrainConfig = TrainConfig()
     answer: AnswerConfig = AnswerConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, values: object) -> object:
+        """A group that is given in part keeps the task's defaults for the rest, which may not be the group's own."""
+        if not isinstance(values, Mapping):
+            return values
+        groups = {name: field.default for name, field in cls.model_fields.items()}
+        return {
+            name: {**group.model_dump(), **value}
+            if isinstance(group := groups.get(name), Options) and isinstance(value, Mapping)
+            else value
+            for name, value in values.items()
+        }

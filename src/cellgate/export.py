@@ -37,8 +37,8 @@ class _Answering(nn.Module):
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         fields = dict(zip(self.fields, arrays, strict=False))
         before = dict(zip(self.state, arrays[len(self.fields) :], strict=True))
-        scores, after = self.net(fields, before)
-        return (scores, *(after[name] for name in self.state))
+        found, after = self.net(fields, before)
+        return (*(found[name] for name in self.net.outputs), *(after[name] for name in self.state))
 
 
 def export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, 
     _quantise(folded, weights, folder)
     return {
         "inputs": list(example),
-        "output": "scores",
+        "outputs": {name: list(axes) for name, axes in net.outputs.items()},
         "state": [
             {"name": name, "dtype": str(value.numpy().dtype), "shape": list(value.shape[1:])}
             for name, value in state.items()
@@ -92,7 +92,7 @@ def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor])
             dynamo=True,
             dynamic_shapes=(tuple(shapes),),
             input_names=[*example, *state],
-            output_names=["scores", *(f"{name}.next" for name in state)],
+            output_names=[*net.outputs, *(f"{name}.next" for name in state)],
             custom_translation_table=translations(),
             verbose=False,
         )

@@ -1,42 +1,75 @@
 """Metrics of answers against the truth, in numpy. Each takes equal-long sequences and returns 0 to 1.
 
-An answer is a label, the labels of a text that may have several, or None: "I don't know".
+An answer is a label, the labels of a text that may have several, its spans, or None: "I don't know".
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from cellgate.batch import Floats, Ints
+from cellgate.spans import Span
 
 Labels = str | tuple[str, ...]
-Answer = Labels | None
+Spans = tuple[Span, ...]
+Value = Labels | Spans
+Answer = Value | None
 
 CALIBRATION_BINS = 15
 TELLING_ROWS = 200  # dev rows from which a metric can tell epochs apart; with fewer the last epoch is kept
 
 
 def labels_of(answer: Answer) -> tuple[str, ...]:
-    """Labels of an answer: one, several or none."""
+    """Labels of an answer: one, several or none; of spans, each one's."""
+    return tuple(map(label_of, parts_of(answer)))
+
+
+def label_of(part: str | Span) -> str:
+    """The label of a part of an answer."""
+    return part.label if isinstance(part, Span) else part
+
+
+def parts_of(answer: Answer) -> tuple[str | Span, ...]:
+    """What of an answer is right or wrong by itself: a label, or a span."""
     if answer is None:
         return ()
     return (answer,) if isinstance(answer, str) else answer
 
 
-def accuracy(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+def plain_labels(labels: Labels) -> Labels:
+    """Labels without the white space around them; several are sorted, each once and none empty."""
+    if isinstance(labels, str):
+        return labels.strip()
+    return tuple(sorted({label.strip() for label in labels} - {""}))
+
+
+def spans_of(answer: Answer) -> Spans:
+    """Spans of an answer that has such."""
+    return cast(Spans, answer or ())
+
+
+def with_texts(answer: Answer, text: str) -> Answer:
+    """An answer whose spans hold the parts of the text that they are."""
+    if answer is None or isinstance(answer, str) or not any(isinstance(part, Span) for part in answer):
+        return answer
+    return tuple(replace(span, text=text[span.start : span.end]) for span in spans_of(answer))
+
+
+def accuracy(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
     """Share of answers that are right."""
     return sum(t == a for t, a in zip(truth, answers, strict=True)) / len(truth)
 
 
-def exact_match(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+def exact_match(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
     """Share of texts that got all their labels and no other."""
     return sum(set(labels_of(t)) == set(labels_of(a)) for t, a in zip(truth, answers, strict=True)) / len(truth)
 
 
-def macro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+def macro_f1(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
     """F1 of each label, averaged: a rare label counts as much as a common one.
 
     Over every label that stands in the truth or in the answers, as scikit-learn has it; 0 where there is none.
@@ -45,10 +78,32 @@ def macro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
     return float(np.mean([score.f1 for score in scores])) if scores else 0.0
 
 
-def micro_f1(truth: Sequence[Labels], answers: Sequence[Answer]) -> float:
+def micro_f1(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
     """F1 over all labels given: a common label counts for more than a rare one."""
     right, said, true = label_counts(truth, answers)
     return 2 * right.total() / max(1, said.total() + true.total())
+
+
+def span_f1(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
+    """F1 over all spans: one counts where both its ends and its label are right."""
+    return micro_f1(truth, answers)
+
+
+def span_precision(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
+    """Share of the spans found that are right."""
+    right, said, _ = label_counts(truth, answers)
+    return right.total() / max(1, said.total())
+
+
+def span_recall(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
+    """Share of the true spans that are found."""
+    right, _, true = label_counts(truth, answers)
+    return right.total() / max(1, true.total())
+
+
+def token_accuracy(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
+    """Share of the tokens whose tag is right."""
+    return span_recall(truth, answers)
 
 
 class LabelCounts(NamedTuple):
@@ -69,7 +124,7 @@ class LabelScore:
     rows: int  # that have it
 
 
-def by_label(truth: Sequence[Labels], answers: Sequence[Answer]) -> dict[str, LabelScore]:
+def by_label(truth: Sequence[Value], answers: Sequence[Answer]) -> dict[str, LabelScore]:
     """Precision, recall and F1 of every label of the truth or the answers, by name; 0 where nothing was given."""
     right, said, true = label_counts(truth, answers)
     return {
@@ -83,16 +138,16 @@ def by_label(truth: Sequence[Labels], answers: Sequence[Answer]) -> dict[str, La
     }
 
 
-def label_counts(truth: Sequence[Labels], answers: Sequence[Answer]) -> LabelCounts:
+def label_counts(truth: Sequence[Value], answers: Sequence[Answer]) -> LabelCounts:
     """Count the labels of the truth and of the answers."""
     right: Counter[str] = Counter()
     said: Counter[str] = Counter()
     true: Counter[str] = Counter()
     for t, a in zip(truth, answers, strict=True):
-        wanted, given = labels_of(t), labels_of(a)
-        true.update(wanted)
-        said.update(given)
-        right.update(set(wanted) & set(given))
+        true.update(labels_of(t))
+        said.update(labels_of(a))
+        both = set(parts_of(t)) & set(parts_of(a))
+        right.update(map(label_of, both))
     return LabelCounts(right, said, true)
 
 
@@ -101,7 +156,7 @@ def log_loss(log_probabilities: Floats, target: Ints) -> float:
     return float(-np.mean(log_probabilities[np.arange(len(target)), target]))
 
 
-def calibration_error(confidence: Floats, right: Sequence[bool], bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(confidence: Floats, right: npt.ArrayLike, bins: int = CALIBRATION_BINS) -> float:
     """Average gap between how sure answers are and how often such answers are right.
 
     The expected calibration error over equal-wide bins of confidence (Guo et al. 2017).

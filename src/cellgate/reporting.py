@@ -9,13 +9,13 @@ import numpy as np
 
 from cellgate.batch import Floats
 from cellgate.bundle import Bundle
-from cellgate.codecs import Decision
-from cellgate.codecs.labels import Ranked
+from cellgate.codecs import Decision, text_of
+from cellgate.codecs.target import Ranked
 from cellgate.errors import DataError
 from cellgate.fit.checkpoint import Progress
 from cellgate.fit.dev import Dev
 from cellgate.fit.prepare import Prepared
-from cellgate.metrics import Labels
+from cellgate.metrics import Value, with_texts
 from cellgate.nets import Net
 from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
 from cellgate.task import Row, Task
@@ -42,9 +42,8 @@ class Known:
         return len(self.prepared.train) if self.dev is not None else 0
 
 
-def certainty(dev: Dev, scores: Floats, truth: Sequence[Labels], decision: Decision) -> Certainty:
-    """How sure answers to dev rows are, all of them given; scores are log-probabilities [N, L]."""
-    ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
+def certainty(ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
+    """How sure answers to dev rows are, all of them given."""
     right = np.array([each.value == label for each, label in zip(ranked, truth, strict=True)], np.bool_)
     return Certainty(_confidence(ranked), right)
 
@@ -57,8 +56,8 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
     """Write report.html into the Bundle's folder; returns what it lacks, in words, or nothing."""
     bundle, prepared = known.bundle, known.prepared
     manifest: Mapping[str, Any] = bundle.manifest
-    ranked, truth = dev.answers(bundle)
-    wrong = _disagreements(dev, truth, ranked)
+    ranked, truth = dev.answers(bundle), dev.truth
+    wrong = _disagreements(dev, ranked)
     suspects = _suspects(prepared, dev, net, bundle.decision)
     texts, missing = _texts(known, {each.row for each in (*wrong, *suspects)})
     lengths = prepared.rows.columns["tokens"].lengths
@@ -92,17 +91,23 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
             bundle.decision.abstain_below,
             facts.dev_given,
         ),
-        errors=tuple(replace(each, row=each.row + 1 - known.first_dev, text=texts.get(each.row, "")) for each in wrong),
-        suspects=tuple(replace(each, row=each.row + 1, text=texts.get(each.row, "")) for each in suspects),
+        errors=tuple(_with_text(each, texts.get(each.row, ""), known.first_dev) for each in wrong),
+        suspects=tuple(_with_text(each, texts.get(each.row, ""), 0) for each in suspects),
         looked_at=min(len(prepared.train), _SUSPECT_ROWS),
     )
     (folder / "report.html").write_text(report_html(report), "utf-8")
     return missing
 
 
-def _disagreements(rows: Dev, truth: Sequence[Labels], ranked: Sequence[Ranked]) -> list[Disagreement]:
+def _with_text(found: Disagreement, text: str, first: int) -> Disagreement:
+    """A disagreement as it is shown; rows are counted from `first`."""
+    given, believed = with_texts(found.given, text), with_texts(found.believed, text)
+    return replace(found, row=found.row + 1 - first, text=text, given=given, believed=believed)
+
+
+def _disagreements(rows: Dev, ranked: Sequence[Ranked]) -> list[Disagreement]:
     """The surest wrong answers of those rows, without their texts; rows count from 0."""
-    order, found = rows.order, []
+    order, truth, found = rows.order, rows.truth, []
     for place in worst(truth, [each.value for each in ranked], _confidence(ranked)).tolist():
         answer = ranked[place]
         if answer.value is not None:
@@ -115,9 +120,8 @@ def _suspects(prepared: Prepared, dev: Dev, net: Net, decision: Decision) -> lis
     count = min(len(prepared.train), _SUSPECT_ROWS)
     rows = prepared.train[np.linspace(0, len(prepared.train) - 1, count).astype(np.int64)]
     taught = replace(dev, rows=rows)
-    scores, truth = taught.scores(net)
-    ranked = dev.target.decode(scores, replace(decision, abstain_below=0.0), top=1)
-    return _disagreements(taught, truth, ranked)
+    always = replace(decision, abstain_below=0.0)
+    return _disagreements(taught, dev.target.decode(taught.scores(net), taught.columns, always, top=1))
 
 
 def _texts(known: Known, rows: set[int]) -> tuple[dict[int, str], str]:
@@ -130,7 +134,7 @@ def _texts(known: Known, rows: set[int]) -> tuple[dict[int, str], str]:
         for first, records in ((0, known.train), (known.first_dev, known.dev or ())):
             for place, record in enumerate(records, start=first):
                 if place in rows:
-                    found[place] = getattr(record, known.task.given[0])
+                    found[place] = text_of(getattr(record, known.task.given[0]))
     except (DataError, OSError) as error:
         return found, f"report.html lacks texts of rows: {error}"
     return found, "" if len(found) == len(rows) else "report.html lacks texts of rows: the files have fewer rows by now"

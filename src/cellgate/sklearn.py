@@ -99,7 +99,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         check_is_fitted(self)
         number = {name: number for number, name in enumerate(self.bundle_.target.labels)}
         order = [number[_written(label)] for label in self.classes_]
-        chances = np.exp(self.bundle_.scores(_texts(X))[:, order].astype(np.float64))
+        chances = np.exp(np.array(self.bundle_.scores(_texts(X)).rows, np.float64).reshape(-1, len(order))[:, order])
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))  # single precision sums to 1 but nearly
 
     def predict(self, X: Iterable[str]) -> npt.NDArray[Any]:  # noqa: N803

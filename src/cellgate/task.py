@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cellgate.codecs import TargetCodec, TextCodec
+from cellgate.codecs import Given, TargetCodec, TextCodec
 from cellgate.config import TaskConfig
 from cellgate.errors import DataError, UsageError, listed, nearest
-from cellgate.metrics import Answer, Labels
+from cellgate.metrics import Answer, Value
 
 if TYPE_CHECKING:
     from cellgate.nets import Net
@@ -40,9 +40,9 @@ class Task:
     given: tuple[str, ...]
     wanted: str
     config: type[TaskConfig]
-    source: Callable[[Any], Callable[[Iterable[str]], TextCodec]]
-    target: Callable[[Any], Callable[[Iterable[Labels]], TargetCodec]]
-    net: "Callable[[Any, TextCodec, TargetCodec], Net]"
+    source: Callable[[Any], Callable[[Iterable[Given]], TextCodec]]
+    target: Callable[[Any], Callable[[Iterable[Value]], TargetCodec]]
+    net: "Callable[[Any, TextCodec, Any], Net]"
     toy: tuple[Row, ...]
 
     def __post_init__(self) -> None:
@@ -63,16 +63,11 @@ class Task:
             raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {known}") from None
 
     def read_answered(self, row: "Row | Mapping[str, Any]") -> Row:
-        """As `read`, of a row whose wanted field is known; white space around it is dropped, several are sorted."""
+        """As `read`, of a row whose wanted field is known."""
         record = self.read(row)
-        answer = getattr(record, self.wanted)
-        if answer is None or (isinstance(answer, str) and not answer.strip()):
+        if getattr(record, self.wanted) in (None, ""):
             raise DataError(f"row {row!r:.200} has no {self.wanted}; every row to train or test on needs one")
-        if isinstance(answer, str):
-            plain: Labels = answer.strip()
-        else:
-            plain = tuple(sorted({label.strip() for label in answer} - {""}))
-        return record if answer == plain else record.model_copy(update={self.wanted: plain})
+        return record
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -26,7 +26,6 @@ from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
-from cellgate.metrics import calibration_error
 from cellgate.task import Row, Task, find
 from cellgate.version import __version__
 
@@ -85,6 +84,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
 
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
+    from cellgate.fit.dev import told as metrics_of
     from cellgate.fit.loop import Data, fit
     from cellgate.nets.tables import round_tables
     from cellgate.reporting import Known, certainty, write_report
@@ -96,28 +96,40 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     lengths = prepared.rows.columns["tokens"].lengths
     chances = None
     if config.train.imbalance == "sampling":
-        chances = even_chances(target.rarest(prepared.rows.take(prepared.train)))
+        chances = even_chances(prepared.groups[prepared.train])
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target, config.answer.out_of_scope)
     progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
     round_tables(net)
     yield Work("calibrating", 0, None)
-    scores, truth = dev.scores(net)
-    before = certainty(dev, scores, truth, target.decide(scores, truth, config.answer.out_of_scope))
+    scores = dev.scores(net)
+    chosen = target.decide(scores, dev.truth, config.answer.out_of_scope)
+    before = target.decode(scores, dev.columns, chosen, top=1)
     told: dict[str, float] = dict(net.calibrate(dev.batches()))
-    yield Note(halves_in_words(told))
-    scores, truth = dev.scores(net)
-    decision, words = decide(config.answer, target, scores, truth)
+    if worth := halves_in_words(told):
+        yield Note(worth)
+    scores = dev.scores(net)
+    decision, words = decide(config.answer, target, scores, dev.columns, dev.truth)
     yield from map(Note, words)
-    given = [each.value is not None for each in target.decode(scores, decision, top=1)]
+    given = [each.value is not None for each in target.decode(scores, dev.columns, decision, top=1)]
     if any(given):  # of the same answers as the error after calibration
-        told["calibration_error_before"] = calibration_error(before.confidence[given], before.right[given].tolist())
+        truth = [value for value, kept in zip(dev.truth, given, strict=True) if kept]
+        same = metrics_of(target, truth, [each for each, kept in zip(before, given, strict=True) if kept])
+        told["calibration_error_before"] = same["calibration_error"]
     yield Work("exporting", 0, None)
-    chosen = {"calibration": told, "decision": asdict(decision)}
     staged = work / "bundle"
-    parity = _write(plan, prepared, net, dev, chosen, staged)
+    parity = _write(plan, prepared, net, dev, {"calibration": told, "decision": asdict(decision)}, staged)
     yield Work("writing the report", 0, None)
-    known = Known(plan.folder.name, task, open_bundle(staged), plan.train, plan.dev, prepared, progress, before)
+    known = Known(
+        plan.folder.name,
+        task,
+        open_bundle(staged),
+        plan.train,
+        plan.dev,
+        prepared,
+        progress,
+        certainty(before, dev.truth),
+    )
     if lacking := write_report(known, dev, net, staged):
         yield Note(lacking)
     replace_bundle(work / "bundle", plan.folder)

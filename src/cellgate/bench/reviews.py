@@ -15,7 +15,7 @@ from cellgate.bench import sets
 from cellgate.bench.sets import Example
 from cellgate.data.batching import by_length, epoch_order
 from cellgate.metrics import Labels
-from cellgate.text.tokens import learn_tokenizer, whole
+from cellgate.text.tokens import learn_vocabulary, make_tokenizer, whole
 
 BATCH_ROWS = 64
 MAX_TOKENS = 400  # a longer text is cut
@@ -58,9 +58,8 @@ def load(name: str) -> Reviews:
     """Read a set: words seen twice in train, the most frequent 30,000, have an id; texts are cut."""
     splits = sets.load(name)
     texts = [text for text, _ in splits.train]
-    tokenizer = learn_tokenizer(
-        texts, "word", lowercase=True, nfkc=True, min_count=_MIN_COUNT, max_vocabulary=_MOST_WORDS
-    )
+    tokenizer = make_tokenizer("word", lowercase=True, nfkc=True)
+    learn_vocabulary(tokenizer, texts, counted=False, min_count=_MIN_COUNT, max_vocabulary=_MOST_WORDS)
     tokenizer.enable_truncation(MAX_TOKENS)
     kinds = sorted({str(label) for _, label in splits.train})
     train, test = (_encoded(rows, tokenizer, kinds) for rows in (splits.train, splits.test))

@@ -78,13 +78,7 @@ def _sources(
     files: tuple[str, ...], others: Others, columns: Mapping[str, str | None], reading: Reading
 ) -> dict[str, Source]:
     """Open the files by the names of their splits; what no flag says of dev and test is as in train."""
-    train = open_source(
-        open_input(files, reading.encoding),
-        _TASK,
-        columns,
-        skip=reading.skip_bad_rows,
-        separator=reading.label_separator,
-    )
+    train = open_source(open_input(files, reading.encoding), _TASK, columns, reading)
     given_files = {"dev": others.dev, "test": others.test}
     facts = origin(train.records)
     rest = {

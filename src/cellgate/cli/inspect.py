@@ -85,7 +85,7 @@ def _settings(bundle: Bundle) -> Iterator[str]:
         yield row(group, ", ".join(f"{name} {_plain(value)}" for name, value in settings.items()))
     graph = bundle.manifest["graph"]
     state = ", ".join(f"{entry['name']} {entry['shape']} {entry['dtype']}" for entry in graph["state"])
-    yield row("graph", f"{', '.join(graph['inputs'])} -> {graph['output']}")
+    yield row("graph", f"{', '.join(graph['inputs'])} -> {', '.join(graph['outputs'])}")
     yield row("state", state or "none: it reads both ways, so a text is read whole")
 
 

@@ -1,13 +1,10 @@
 """cellgate predict FOLDER [TEXT... | FILE... | -]: one answer a line, in the order of what was asked."""
 
-import csv
-import io
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -16,17 +13,16 @@ from cellgate.cli.incoming import batches
 from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import STANDARD_INPUT, cut_short, say
-from cellgate.codecs.labels import MOST
+from cellgate.cli.writing import Format, writer
+from cellgate.codecs.target import MOST
 from cellgate.data.files import format_of, is_clean
 from cellgate.data.readers import Problems, is_table, open_lines
 from cellgate.errors import DataError, UsageError
-from cellgate.metrics import Answer, labels_of
-from cellgate.task import Prediction, Row, Task
+from cellgate.task import Prediction, Row
 
 _USAGE = "Usage: cellgate predict FOLDER [TEXT... | FILE... | -] [OPTIONS]"
 _EXAMPLE = "Example: cellgate predict intents 'where is my parcel?'"
 APP = App(name="predict", usage=_USAGE, help_epilogue=_EXAMPLE)
-Format = Literal["text", "jsonl", "csv"]
 _ROWS_AT_ONCE = 512
 
 
@@ -47,7 +43,9 @@ def predict(
     form: Annotated[
         Format,
         Parameter(
-            name="--format", help="text: answer, tab, confidence; jsonl and csv repeat the text and name the fields."
+            name="--format",
+            help="text: answer, tab, confidence, or the text with its spans marked; jsonl and csv repeat the text and "
+            "name the fields; conll (a token a line) and html are for spans.",
         ),
     ] = "text",
     abstain_below: Annotated[
@@ -61,7 +59,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Answer each text with a label and how sure that is."""
+    """Answer each text, and say how sure that is."""
     if top is not None and not 1 <= top <= MOST:
         raise UsageError(f"--top {top}: give a number from 1 to {MOST}")
     if not inputs and sys.stdin.isatty():
@@ -70,11 +68,10 @@ def predict(
     if abstain_below is not None:
         bundle = bundle.abstaining_below(abstain_below)
     asked = _Asked(bundle, given(columns), reading or Reading())
-    line, counts = _liner(form, bundle.task, top), _Counts()
-    if form == "csv":
-        sys.stdout.write(_csv_line(_header(bundle.task, top or 1)))
+    written, counts = writer(form, bundle.task, bundle.target, top), _Counts()
+    sys.stdout.write(written.head)
     for rows in asked.all(inputs or (STANDARD_INPUT,)):
-        sys.stdout.write("".join(map(line, counts.of(bundle.predict_each(rows)))))
+        sys.stdout.write("".join(map(written.line, counts.of(bundle.predict_each(rows)))))
         sys.stdout.flush()
     if asked.problems.count:
         say(str(asked.problems))
@@ -166,58 +163,6 @@ def _in_batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
         yield batch
     if wrong:
         raise wrong
-
-
-def _liner(form: Format, task: Task, top: int | None) -> Callable[[Prediction], str]:
-    """Return what makes one line of one prediction."""
-    if form == "csv":
-        return lambda prediction: _csv_line(_cells(prediction, task, top or 1))
-    if form == "jsonl":
-        return lambda prediction: _json_line(prediction, task, top or MOST)
-    return lambda prediction: _text_line(prediction, top or 1)
-
-
-def _text_line(prediction: Prediction, top: int) -> str:
-    answers = [(_words(prediction.value), prediction.confidence)]
-    answers += [(other.value, other.confidence) for other in prediction.alternatives[: top - 1]]
-    return "\t".join(f"{' '.join(value.split())}\t{chance:.4f}" for value, chance in answers) + "\n"
-
-
-def _words(value: Answer) -> str:
-    """An answer on one line; brackets mark what is no label."""
-    if value is None:
-        return "(unknown)"
-    return ", ".join(labels_of(value)) or "(none)"
-
-
-def _json_line(prediction: Prediction, task: Task, top: int) -> str:
-    others = prediction.alternatives[: top - 1]
-    line = {
-        **{name: getattr(prediction.record, name) for name in task.given},
-        task.wanted: prediction.value,
-        "confidence": round(prediction.confidence, 6),
-        "alternatives": [{task.wanted: o.value, "confidence": round(o.confidence, 6)} for o in others],
-    }
-    return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _header(task: Task, top: int) -> list[str]:
-    answers = [f"{name}_{place}" for place in range(2, top + 1) for name in (task.wanted, "confidence")]
-    return [*task.given, task.wanted, "confidence", *answers]
-
-
-def _cells(prediction: Prediction, task: Task, top: int) -> list[str]:
-    cells: list[str] = [getattr(prediction.record, name) for name in task.given]
-    cells += [";".join(labels_of(prediction.value)), f"{prediction.confidence:.6f}"]
-    for other in prediction.alternatives[: top - 1]:
-        cells += [other.value, f"{other.confidence:.6f}"]
-    return cells + [""] * (len(_header(task, top)) - len(cells))
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
 
 
 predict.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=False)) | None, Parameter(name="*")]

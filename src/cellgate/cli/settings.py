@@ -20,21 +20,21 @@ from cellgate.errors import UsageError
 _MANY = 3  # accepted words that make a list of choices
 
 
-def setting_flags(cls: type[BaseModel]) -> type:
+def setting_flags(cls: type[BaseModel], defaults: BaseModel | None = None) -> type:
     """Make a dataclass whose fields are the settings as they are typed on a command line; None: not given."""
     made: list[tuple[str, Any, Any]] = []
     for name, field in cls.model_fields.items():
-        kind = field.annotation
+        kind, default = field.annotation, getattr(defaults, name) if defaults else field.default
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             group = Group(f"--{name}.*", help=kind.__doc__ or "", sort_key=len(made) + 10)
-            made.append((name, Annotated[setting_flags(kind) | None, Parameter(group=group)], None))
+            made.append((name, Annotated[setting_flags(kind, default) | None, Parameter(group=group)], None))
             continue
         accepted = _accepted(kind)
         parameter = Parameter(
             help=field.description,
             metavar="|".join(accepted) if len(accepted) < _MANY else "CHOICE",
             choices=accepted if len(accepted) >= _MANY else None,
-            show_default=_written(field.default),
+            show_default=_written(default),
             allow_leading_hyphen=True,
         )
         made.append((name, Annotated[str | None, parameter], None))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,13 +14,13 @@ from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
 from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records
-from cellgate.data.wanted import Answers, are_whole, cell_notes, refuse_measures
+from cellgate.data.wanted import Answers, Marks, are_whole, cell_notes, refuse_measures
 from cellgate.errors import UsageError, listed
 from cellgate.task import Row, Task, find, names
 
 FILES_HELP = (
-    "Files or patterns: CSV, TSV, JSON lines, fastText lines (each also .gz), Parquet; a folder that holds a folder of "
-    "texts for each label; `-`: standard input."
+    "Files or patterns: CSV, TSV, JSON lines, fastText lines, CoNLL, CoNLL-U (each also .gz), Parquet; a folder that "
+    "holds a folder of texts for each label; `-`: standard input."
 )
 _ENDS_BYTES = 1 << 20
 _SAMPLE_ROWS = 1000
@@ -37,6 +37,10 @@ class Reading:
     skip_bad_rows: Annotated[
         bool, Parameter(negative=(), help="Leave out rows that cannot be read, and count them.", show_default=False)
     ] = False
+    overlaps: Annotated[
+        Literal["refuse", "longest"],
+        Parameter(help="Spans that share a character: refuse the row, or keep the longest of them."),
+    ] = "refuse"
     label_separator: Annotated[
         str | None,
         Parameter(
@@ -84,12 +88,11 @@ def open_input(files: Sequence[str], encoding: str | None) -> Table:
     return open_table([copy if file == STANDARD_INPUT else file for file in files], encoding, {copy: "standard input"})
 
 
-def open_source(
-    table: Table, task: Task, columns: Mapping[str, str | None], *, skip: bool, separator: str | None = None
-) -> Source:
+def open_source(table: Table, task: Task, columns: Mapping[str, str | None], reading: Reading) -> Source:
     """Choose the columns of `table` to learn from; where the wanted one is among them it may not be blank."""
-    source = _open(table, task, columns, skip=skip, answers=Answers(separator))
-    for field in source.records.required:
+    answers = _answers(task, reading, reading.label_separator)
+    source = _open(table, task, columns, skip=reading.skip_bad_rows, answers=answers)
+    for field in source.records.required if isinstance(answers, Answers) else ():
         refuse_measures(source.labels, field, source.records.columns[field])
     return source
 
@@ -109,7 +112,7 @@ def open_as_trained(
     table = open_input(files, reading.encoding)
     present = {field: name for field, name in trained.get("columns", {}).items() if name in table.columns}
     chosen = {field: column or present.get(field) for field, column in columns.items()}
-    answers = Answers(reading.label_separator or trained.get("label_separator"))
+    answers = _answers(task, reading, reading.label_separator or trained.get("label_separator"))
     return _open(table, task, chosen, skip=reading.skip_bad_rows, answers=answers, known=known)
 
 
@@ -119,7 +122,7 @@ def _open(
     columns: Mapping[str, str | None],
     *,
     skip: bool,
-    answers: Answers,
+    answers: Answers | Marks,
     known: Collection[str] = (),
 ) -> Source:
     choice = choose_columns(table, columns)
@@ -129,6 +132,9 @@ def _open(
     labels: frozenset[str] = frozenset()
     for field in required:
         cells = _first_cells(records, field)
+        if isinstance(answers, Marks):
+            labels = answers.labels(cells)
+            continue
         notes += cell_notes(cells, field, answers)
         labels = answers.labels(cells)
         if are_whole(labels, known):
@@ -138,9 +144,16 @@ def _open(
     return Source(records, tuple(notes), labels)
 
 
+def _answers(task: Task, reading: Reading, separator: str | None) -> Answers | Marks:
+    """How the wanted column is read: by what its field holds."""
+    if "Span" in str(task.record.model_fields[task.wanted].annotation):
+        return Marks(longest=reading.overlaps == "longest")
+    return Answers(separator)
+
+
 def _first_cells(records: Records[Row], field: str) -> list[Cell]:
     """The first cells of a column as they stand in the files; bad rows are left out."""
-    rows = records.table.rows({field: records.columns[field]}, Problems(), (field,))
+    rows = records.table.rows({field: records.columns[field]}, Problems(), records.lists)
     return [row.values[field] for row in islice(rows, _SAMPLE_ROWS)]
 
 

@@ -90,13 +90,7 @@ def _plan(
     named = named_columns(columns, task.fields)
     if order.dev == STANDARD_INPUT and STANDARD_INPUT in files:
         raise UsageError("standard input cannot be both the rows to train on and --dev; name a file for one of them")
-    source = open_source(
-        open_input(files, reading.encoding),
-        task,
-        named,
-        skip=reading.skip_bad_rows,
-        separator=reading.label_separator,
-    )
+    source = open_source(open_input(files, reading.encoding), task, named, reading)
     sources, facts = [source], origin(source.records)
     if order.dev:
         # Where training found columns by number there is no header, and dev has no other names for them either.

@@ -8,27 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from cellgate.codecs.decision import Decision
-from cellgate.codecs.labels import LabelCodec, LabelSetCodec, TargetCodec, learn_labels
-from cellgate.codecs.text import TextCodec
+from cellgate.codecs.labels import LabelCodec, LabelsCodec, LabelSetCodec, learn_labels
+from cellgate.codecs.tags import ChainCodec, SpanCodec, TokenTagCodec, learn_tags
+from cellgate.codecs.target import TargetCodec
+from cellgate.codecs.text import Given, TextCodec, text_of
 from cellgate.errors import BundleError
 
 __all__ = [
+    "ChainCodec",
     "Codec",
     "Decision",
+    "Given",
     "LabelCodec",
     "LabelSetCodec",
+    "LabelsCodec",
+    "SpanCodec",
     "TargetCodec",
     "TextCodec",
+    "TokenTagCodec",
     "learn_labels",
+    "learn_tags",
     "load",
     "save",
+    "text_of",
 ]
 
 Codec = TextCodec | TargetCodec
-_KNOWN: dict[str, type[TextCodec] | type[LabelCodec] | type[LabelSetCodec]] = {
-    "TextCodec": TextCodec,
-    "LabelCodec": LabelCodec,
-    "LabelSetCodec": LabelSetCodec,
+_KNOWN: dict[str, type[TextCodec] | type[TargetCodec]] = {
+    known.__name__: known for known in (TextCodec, LabelCodec, LabelSetCodec, SpanCodec, TokenTagCodec)
 }
 
 

@@ -1,6 +1,5 @@
 """From probabilities to an answer: thresholds chosen on dev, kept in the Bundle beside the codecs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,7 @@ class Abstaining:
     """Share of the rows that get an answer."""
 
 
-def abstaining(confidence: Sequence[float], right: Sequence[bool], precision: float) -> Abstaining:
+def abstaining(confidence: npt.ArrayLike, right: npt.ArrayLike, precision: float) -> Abstaining:
     """Find the lowest threshold at which `precision` of the answers given are right.
 
     Where there is none, the most precise one: see whether `.precision` is what was wanted.

@@ -1,108 +1,49 @@
 """Labels to numbers, and scores to answers: one label a row, or several. `learn_labels` chooses by the rows."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from cellgate.batch import Array, Floats, Ints, Ragged
+from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision, label_thresholds, trusted_threshold
-from cellgate.errors import DataError, listed, nearest
-from cellgate.metrics import Answer, Labels, accuracy, exact_match, labels_of, macro_f1, micro_f1
+from cellgate.codecs.target import MOST, NEVER_SEEN, UNSEEN, Ranked, TargetCodec
+from cellgate.codecs.text import Given
+from cellgate.errors import DataError
+from cellgate.metrics import Value, accuracy, exact_match, labels_of, macro_f1, micro_f1
 
-MOST = 5  # answers given to a row, best first
-UNSEEN = -1  # the number of a label never seen in training
-NEVER_SEEN = "label never seen in training"  # its name where only its number is known
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """An answer, its probability, and the other labels by falling probability; None: "I don't know"."""
-
-    value: Answer
-    confidence: float
-    alternatives: tuple[tuple[str, float], ...]
+NOTHING: Mapping[str, Ragged] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class TargetCodec(ABC):
-    """The labels of a task, sorted by name: label i is number i and stands in `rows[i]` rows."""
+class LabelsCodec(TargetCodec):
+    """Labels of a whole text; scores are log-probabilities [L] a row."""
 
-    several: ClassVar[bool]
-    """Whether a text may have any number of labels; else it has one."""
-    metrics: ClassVar[tuple[Callable[[Sequence[Labels], Sequence[Answer]], float], ...]]
-    """Of answers against the truth; the first chooses the checkpoint."""
+    part = "text"
 
-    labels: tuple[str, ...]
-    rows: tuple[int, ...]
-
-    @classmethod
-    def of(cls, counts: Counter[str], rows: int, remedy: str) -> Self:
-        """Make one of how often each label stands in so many rows; DataError where they look like no labels."""
-        if len(counts) > max(2, rows // 2):
-            raise DataError(
-                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
-                f"that looks like free text or an id; {remedy}"
-            )
-        labels = tuple(sorted(counts))
-        return cls(labels, tuple(counts[label] for label in labels))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
+    @property
     @abstractmethod
-    def normal(self, value: Labels) -> Labels:
-        """The labels of a row as this codec has them."""
+    def several(self) -> bool:
+        """Whether a text may have any number of labels; else it has one."""
 
-    @abstractmethod
-    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
-        """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
-
-    @abstractmethod
-    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
-        """The number of each encoded row's rarest label [B]; UNSEEN for a row without any."""
-
-    @abstractmethod
-    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
-        """Encoded rows as the array that a net is taught by: {"label": ...}."""
-
-    @abstractmethod
-    def truth(self, columns: Mapping[str, Ragged]) -> list[Labels]:
-        """Labels of encoded rows; what was never trained on is NEVER_SEEN."""
-
-    @abstractmethod
-    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
-        """Log-probabilities [B, labels] as answers, with the `top` best labels each."""
-
-    @abstractmethod
-    def decide(self, scores: Floats, truth: Sequence[Labels], out_of_scope: str) -> Decision:
-        """Choose thresholds by dev rows: log-probabilities [N, labels] and labels."""
-
-    def unseen(self, value: str) -> str:
-        """Say that a label was never trained on."""
-        hint = nearest(value, self.labels)
-        return f"label {value!r} was never seen in training{hint or f'; known: {listed(self.labels)}'}"
-
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
-        """Return the labels and their rows; nothing is written."""
-        return {"labels": list(self.labels), "rows": list(self.rows)}
-
-    @classmethod
-    def load(cls, folder: Path, state: dict[str, Any]) -> Self:  # noqa: ARG003
-        """Read back what `save` returned; older Bundles do not tell the rows."""
-        return cls(tuple(state["labels"]), tuple(state.get("rows", ())))
+    def probabilities(self, scores: Scores) -> Sequence[Floats]:
+        """Those of each label."""
+        return list(np.exp(np.asarray(scores.rows)))
 
 
 @dataclass(frozen=True, slots=True)
-class LabelCodec(TargetCodec):
+class LabelCodec(LabelsCodec):
     """One label a row."""
 
-    several = False
     metrics = (accuracy, macro_f1)
+    no_scope = ""
+
+    @property
+    def several(self) -> bool:
+        """No."""
+        return False
 
     @classmethod
     def learn(cls, labels: Iterable[str]) -> "LabelCodec":
@@ -117,34 +58,42 @@ class LabelCodec(TargetCodec):
             )
         return cls.of(counts, counts.total(), "name the label column")
 
-    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
+    def encode(self, values: Sequence[Value], columns: Mapping[str, Ragged] = NOTHING) -> dict[str, Ragged]:  # noqa: ARG002
         """Number of each label, UNSEEN where it was never trained on: {"label": B rows of one number}."""
-        numbers: dict[Labels, int] = {label: number for number, label in enumerate(self.labels)}
+        numbers: dict[Value, int] = {label: number for number, label in enumerate(self.labels)}
         flat = np.fromiter((numbers.get(self.normal(value), UNSEEN) for value in values), np.int32, len(values))
         return {"label": Ragged(flat, np.arange(len(values) + 1))}
 
-    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
-        """The number of each encoded row's label [B]."""
-        return columns["label"].values.astype(np.int64)
+    def rarest(self, values: Sequence[Value]) -> Ints:
+        """The number of each row's label [B]."""
+        return self.encode(values)["label"].values.astype(np.int64)
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as arrays: {"label": [B]}."""
         return {"label": columns["label"].values.astype(np.int64)}
 
-    def normal(self, value: Labels) -> Labels:
+    def normal(self, value: Value, given: Given = "") -> Value:  # noqa: ARG002
         """A label as this codec has it: a list of one is that one."""
-        return value[0] if len(value) == 1 and not isinstance(value, str) else value
+        labels = labels_of(value)
+        return labels[0] if len(labels) == 1 else labels
 
-    def truth(self, columns: Mapping[str, Ragged]) -> list[Labels]:
+    def truth(self, columns: Mapping[str, Ragged]) -> list[Value]:
         """Labels of encoded rows; what was never trained on is NEVER_SEEN."""
         names = (*self.labels, NEVER_SEEN)  # number -1 is the last
         return [names[number] for number in columns["label"].values.tolist()]
 
-    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
+    def decode(
+        self,
+        scores: Scores,
+        columns: Mapping[str, Ragged],  # noqa: ARG002
+        decision: Decision,
+        top: int = MOST,
+    ) -> list[Ranked]:
         """Log-probabilities [B, labels] as ranked answers with the `top` best labels each."""
-        outside = self.outside(scores, decision.out_of_scope).tolist()
+        table = np.asarray(scores.rows)
+        outside = self.outside(table, decision.out_of_scope).tolist()
         answers: list[Ranked] = []
-        for pairs, none_fits in zip(_best(scores, self.labels, top + 1), outside, strict=True):
+        for pairs, none_fits in zip(_best(table, self.labels, top + 1), outside, strict=True):
             if decision.out_of_scope:
                 others = tuple(pair for pair in pairs if pair[0] != decision.out_of_scope)
                 pairs = ((decision.out_of_scope, none_fits), *others) if none_fits >= decision.scope_ends else others
@@ -166,24 +115,29 @@ class LabelCodec(TargetCodec):
         best: Floats = 1 - np.exp(scores.max(1))
         return best
 
-    def decide(self, scores: Floats, truth: Sequence[Labels], out_of_scope: str) -> Decision:
+    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:
         """Choose on dev from where on a text is out of scope, for the best F1 of that label."""
         if not out_of_scope:
             return Decision()
         strange = np.array([label == out_of_scope for label in truth], np.float32)
-        ends = trusted_threshold(self.outside(scores, out_of_scope), strange, 0.5)
+        ends = trusted_threshold(self.outside(np.asarray(scores.rows), out_of_scope), strange, 0.5)
         return Decision(out_of_scope=out_of_scope, scope_ends=ends)
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSetCodec(TargetCodec):
+class LabelSetCodec(LabelsCodec):
     """Any number of labels a row, none too."""
 
-    several = True
     metrics = (micro_f1, macro_f1, exact_match)
+    no_scope = "a text that may have several labels has none where no label fits it"
+
+    @property
+    def several(self) -> bool:
+        """Yes."""
+        return True
 
     @classmethod
-    def learn(cls, values: Iterable[Labels]) -> "LabelSetCodec":
+    def learn(cls, values: Iterable[Value]) -> "LabelSetCodec":
         """Collect the distinct labels of the training rows; fewer than two is a DataError."""
         counts: Counter[str] = Counter()
         rows = 0
@@ -195,7 +149,7 @@ class LabelSetCodec(TargetCodec):
             raise DataError(f"{rows} rows hold {found}; name another label column, or see --label-separator")
         return cls.of(counts, rows, "name the label column, or see --label-separator")
 
-    def encode(self, values: Sequence[Labels]) -> dict[str, Ragged]:
+    def encode(self, values: Sequence[Value], columns: Mapping[str, Ragged] = NOTHING) -> dict[str, Ragged]:  # noqa: ARG002
         """Numbers of each row's labels, UNSEEN for those never trained on: {"label": B rows}."""
         numbers = {label: number for number, label in enumerate(self.labels)}
         return {
@@ -204,9 +158,9 @@ class LabelSetCodec(TargetCodec):
             )
         }
 
-    def rarest(self, columns: Mapping[str, Ragged]) -> Ints:
-        """The number of each encoded row's rarest label [B]; UNSEEN for a row without any."""
-        column = columns["label"]
+    def rarest(self, values: Sequence[Value]) -> Ints:
+        """The number of each row's rarest label [B]; UNSEEN for a row without any."""
+        column = self.encode(values)["label"]
         rows = (*self.rows, sum(self.rows))  # number -1 is the last, and rarer than none
         found = (min(column[row].tolist(), key=rows.__getitem__, default=UNSEEN) for row in range(len(column)))
         return np.fromiter(found, np.int64, len(column))
@@ -218,41 +172,48 @@ class LabelSetCodec(TargetCodec):
         out[np.repeat(np.arange(len(column)), column.lengths), column.values] = 1
         return {"label": np.ascontiguousarray(out[:, :-1])}
 
-    def normal(self, value: Labels) -> Labels:
+    def normal(self, value: Value, given: Given = "") -> Value:  # noqa: ARG002
         """Labels as this codec has them: one is a list of one."""
         return labels_of(value)
 
-    def truth(self, columns: Mapping[str, Ragged]) -> list[Labels]:
+    def truth(self, columns: Mapping[str, Ragged]) -> list[Value]:
         """Labels of encoded rows; what was never trained on is NEVER_SEEN."""
         names = (*self.labels, NEVER_SEEN)
         column = columns["label"]
         return [tuple(sorted(names[number] for number in column[row].tolist())) for row in range(len(column))]
 
-    def decode(self, scores: Floats, decision: Decision, top: int = MOST) -> list[Ranked]:
+    def decode(
+        self,
+        scores: Scores,
+        columns: Mapping[str, Ragged],  # noqa: ARG002
+        decision: Decision,
+        top: int = MOST,
+    ) -> list[Ranked]:
         """Log-probabilities [B, labels] as the labels over their thresholds; `alternatives` are the best labels of all.
 
         An answer's confidence is the probability that it is right to the last label, were labels independent.
         """
-        probabilities = np.exp(scores.astype(np.float64))
+        table = np.asarray(scores.rows)
+        probabilities = np.exp(table.astype(np.float64))
         given = probabilities >= (np.array(decision.thresholds) if decision.thresholds else 0.5)
         confidence = np.where(given, probabilities, 1 - probabilities).prod(1).tolist()
         answers: list[Ranked] = []
         most = max(top, int(given.sum(1).max(initial=0)))
-        for row, sure, pairs in zip(given, confidence, _best(scores, self.labels, most), strict=True):
+        for row, sure, pairs in zip(given, confidence, _best(table, self.labels, most), strict=True):
             value = self._named(np.flatnonzero(row).tolist()) if sure >= decision.abstain_below else None
             answers.append(Ranked(value, sure, pairs))
         return answers
 
-    def decide(self, scores: Floats, truth: Sequence[Labels], out_of_scope: str) -> Decision:  # noqa: ARG002
+    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:  # noqa: ARG002
         """Choose each label's threshold on dev; scores are log-probabilities [N, labels]."""
         target = self.collate(self.encode(truth))["label"].astype(np.float32)
-        return Decision(thresholds=label_thresholds(np.exp(scores), target))
+        return Decision(thresholds=label_thresholds(np.exp(np.asarray(scores.rows)), target))
 
     def _named(self, numbers: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.labels[number] for number in numbers)
 
 
-def learn_labels(values: Iterable[Labels]) -> TargetCodec:
+def learn_labels(values: Iterable[Value]) -> TargetCodec:
     """Learn from the rows' labels; one row with several (a tuple, whatever its length) makes all of them sets."""
     listed_values = list(values)
     single = [value for value in listed_values if isinstance(value, str)]

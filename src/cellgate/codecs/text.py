@@ -1,12 +1,15 @@
 """Text to tokens, each token to a number and to its characters.
 
-A token outside the vocabulary still has its characters, so nets can tell unknown words apart.
+A token outside the vocabulary still has its characters, so nets can tell unknown words apart. A text may come as its
+tokens: each is a word then, whatever it holds, and the text is taken as these words between spaces.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer, models
@@ -14,7 +17,8 @@ from tokenizers import Encoding, Tokenizer, models
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
-from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_tokenizer, whole
+from cellgate.text.places import Normal, Normaliser
+from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_vocabulary, make_tokenizer, whole
 from cellgate.text.vectors import read_vectors, read_words
 
 UNKNOWN_ID, EMPTY_ID = 0, 1
@@ -23,6 +27,20 @@ _SPELLED = 18  # characters of a token that are kept as its spelling
 _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
 _TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
 _GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
+
+Given = str | tuple[str, ...]
+"""A text, or its tokens."""
+
+
+def token_places(tokens: Given) -> list[tuple[int, int]]:
+    """Where each token stands in `text_of(tokens)`: half-open, in code points."""
+    ends = list(accumulate(len(token) + 1 for token in tokens))
+    return [(end - 1 - len(token), end - 1) for token, end in zip(tokens, ends, strict=True)]
+
+
+def text_of(given: Given) -> str:
+    """The text itself, which places refer to."""
+    return given if isinstance(given, str) else " ".join(given)
 
 
 class Coverage(NamedTuple):
@@ -45,38 +63,49 @@ class TextCodec:
     mean_tokens: float  # of the training texts
     max_tokens: int
     spellings: Ints  # [vocabulary, characters], see `_spell`
+    places: bool = False  # whether encoded rows tell where their tokens stand
     coverage: Coverage | None = None  # of the pretrained vectors, if any
 
     @classmethod
-    def learn(cls, config: TextConfig, texts: Iterable[str]) -> "TextCodec":
-        """Learn a vocabulary from training texts, which are iterated more than once."""
+    def learn(cls, config: TextConfig, texts: Iterable[Given], *, places: bool = False) -> "TextCodec":
+        """Learn a vocabulary from training texts, which are iterated more than once.
+
+        Where one comes as its tokens, a token is a word.
+        """
         limit = _TOKEN_CHARACTERS * config.max_tokens
-        sample = [whole(text) for text in _spread((text[:limit] for text in texts), _SAMPLE)]
-        unit: Unit
-        unit = config.unit if config.unit != "auto" else "character" if han_share(sample) > 0.5 else "word"
-        tokenizer = learn_tokenizer(
-            texts,
-            unit,
-            lowercase=config.lowercase,
-            nfkc=config.nfkc,
-            min_count=config.min_count,
-            max_vocabulary=config.max_vocabulary,
-        )
-        lengths = [min(len(tokenizer.encode(text)), config.max_tokens) for text in sample]
+        sample = list(_spread(texts, _SAMPLE))
+        strings = [whole(text[:limit]) for text in sample if isinstance(text, str)]
+        counted = len(strings) < len(sample)
+        unit: Unit = "word"
+        if not counted:
+            unit = config.unit if config.unit != "auto" else "character" if han_share(strings) > 0.5 else "word"
+        tokenizer = make_tokenizer(unit, lowercase=config.lowercase, nfkc=config.nfkc)
+        limits = {"min_count": config.min_count, "max_vocabulary": config.max_vocabulary}
+        learn_vocabulary(tokenizer, texts, counted=counted, **limits)
+        lengths = [
+            min(len(tokenizer.encode(text[:limit]) if isinstance(text, str) else text), config.max_tokens)
+            for text in map(_whole, sample)
+        ]
         if not any(lengths) and tokenizer.get_vocab_size() <= 2:
             raise DataError("every text is empty; name the column that holds the texts")
         coverage = _add_words(tokenizer, unit, config, sample) if config.vectors else None
-        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens, coverage)
+        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens, places, coverage)
 
     @classmethod
     def _of(
-        cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int, coverage: Coverage | None = None
+        cls,
+        tokenizer: Tokenizer,
+        unit: Unit,
+        mean_tokens: float,
+        max_tokens: int,
+        places: bool,
+        coverage: Coverage | None,
     ) -> "TextCodec":
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         spellings = _spell([token for token, _ in vocabulary])
         spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
         tokenizer.encode_special_tokens = True  # a text that says "[UNK]" holds that word and two brackets
-        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings, coverage)
+        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings, places, coverage)
 
     def __len__(self) -> int:
         return len(self.spellings)
@@ -92,57 +121,87 @@ class TextCodec:
             path, self.tokenizer.get_vocab(), lambda word: self.tokenizer.normalizer.normalize_str(whole(word))
         )
 
-    def encode(self, texts: Sequence[str]) -> dict[str, Ragged]:
+    def encode(self, texts: Sequence[Given]) -> dict[str, Ragged]:
         """Encode B texts: "tokens" (ids) and "unknown" (characters of tokens with id 0, each ended by 0).
 
-        An empty text is one EMPTY token. "cut" is 1 where only a text's beginning was read, else 0.
+        An empty text is one EMPTY token. "cut" is 1 where only a text's beginning was read, else 0. Of a codec with
+        places, "starts" and "ends" are those of each token: half-open, in code points of the text (`text_of`).
         """
-        tokens: list[Ids] = []
-        unknown: list[Ids] = []
-        cut: list[bool] = []
-        read = (self.tokenizer.normalizer.normalize_str(self._read(text)) for text in texts)
-        for group in chunked(read, size=len, limit=len(texts), total=_GROUP_CHARACTERS):
-            # To normalise again changes nothing; done before, offsets are places in what the tokens were cut from.
-            for normal, encoding in zip(group, self.tokenizer.encode_batch(group), strict=True):
-                ids = encoding.ids
-                cut.append(len(ids) > self.max_tokens or len(texts[len(cut)]) > self._limit)
-                ids = ids[: self.max_tokens] or [EMPTY_ID]
-                tokens.append(np.array(ids, np.int32))
-                words = self._unknown_words(normal, encoding) if UNKNOWN_ID in ids else ""
-                unknown.append(np.frombuffer(words.encode("utf-32-le", "replace"), np.int32))
-        return {
-            "tokens": Ragged.of(tokens),
-            "unknown": Ragged.of(unknown),
-            "cut": Ragged(np.array(cut, np.int32), np.arange(len(texts) + 1)),
+        rows = list(self._rows(texts))
+        columns = {
+            "tokens": Ragged.of([np.array(row.ids, np.int32) for row in rows]),
+            "unknown": Ragged.of([np.frombuffer(row.unknown.encode("utf-32-le", "replace"), np.int32) for row in rows]),
+            "cut": Ragged(np.array([row.cut for row in rows], np.int32), np.arange(len(rows) + 1)),
         }
+        if self.places:
+            columns |= {
+                "starts": Ragged.of([row.starts for row in rows]),
+                "ends": Ragged.of([row.ends for row in rows]),
+            }
+        return columns
+
+    def offsets(self, text: Given) -> list[tuple[int, int]]:
+        """Place of each token in a text: half-open, in code points; none for an empty text."""
+        (row,) = replace(self, places=True)._rows([text])
+        places = zip(row.starts.tolist(), row.ends.tolist(), strict=True)
+        return [place for place, token in zip(places, row.ids, strict=True) if token != EMPTY_ID]
+
+    def _rows(self, texts: Sequence[Given]) -> Iterator["_Row"]:
+        """Each text's tokens; texts are tokenised in groups, each run of strings by itself."""
+        for strings, run in groupby(texts, key=lambda text: isinstance(text, str)):
+            if not strings:
+                yield from map(self._row_of_tokens, cast(Iterator[tuple[str, ...]], run))
+                continue
+            for group in chunked(cast(Iterator[str], run), size=len, limit=len(texts), total=_GROUP_CHARACTERS):
+                normal = [self._normal(whole(text[: self._limit])) for text in group]
+                # To normalise again changes nothing; done before, offsets are places in what the tokens were cut from.
+                encodings = self.tokenizer.encode_batch([each.text for each in normal])
+                for text, each, encoding in zip(group, normal, encodings, strict=True):
+                    yield self._row(each, encoding, cut=len(text) > self._limit)
+
+    def _row(self, normal: Normal, encoding: Encoding, *, cut: bool) -> "_Row":
+        """The tokens of a normalised text."""
+        ids = encoding.ids[: self.max_tokens]
+        if not ids:
+            return _EMPTY_ROW
+        offsets = encoding.offsets
+        words = (normal.text[slice(*offsets[place])] for place, token in enumerate(ids) if token == UNKNOWN_ID)
+        starts = ends = _NOWHERE
+        if self.places:
+            places = np.array(offsets[: self.max_tokens])
+            starts, ends = normal.starts[places[:, 0]], normal.ends[places[:, 1] - 1]
+        unknown = _written(words) if UNKNOWN_ID in ids else ""
+        return _Row(ids, unknown, cut or len(encoding.ids) > len(ids), starts, ends)
+
+    def _row_of_tokens(self, tokens: tuple[str, ...]) -> "_Row":
+        """Tokens as they were given, with their places in the text that they make."""
+        if not tokens:
+            return _EMPTY_ROW
+        words = [self._normaliser.piece(whole(token)) for token in tokens[: self.max_tokens]]
+        ids = [self._vocabulary.get(word, UNKNOWN_ID) for word in words]
+        unknown = _written(word for word, token in zip(words, ids, strict=True) if token == UNKNOWN_ID)
+        places = np.array(token_places(tokens[: len(ids)]), np.int32)
+        return _Row(ids, unknown, len(tokens) > len(ids), places[:, 0], places[:, 1])
 
     @property
     def _limit(self) -> int:
         """Characters that are read of a text."""
         return _TOKEN_CHARACTERS * self.max_tokens
 
-    def _read(self, text: str) -> str:
-        """What is read of a text; places in it are places in the text."""
-        return whole(text[: self._limit])
+    @cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = self.tokenizer.get_vocab()
+        return vocabulary
 
-    def _unknown_words(self, normal: str, encoding: Encoding) -> str:
-        """Spell the unknown tokens of one normalised text in order, each followed by NUL."""
-        offsets = encoding.offsets
-        words = [
-            normal[slice(*offsets[place])][:_SPELLED].replace("\0", " ")
-            for place, token in enumerate(encoding.ids[: self.max_tokens])
-            if token == UNKNOWN_ID
-        ]
-        return "".join(word + "\0" for word in words)
+    @cached_property
+    def _normaliser(self) -> Normaliser:
+        return Normaliser(self.tokenizer.normalizer.normalize_str)
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        """Place of each token in `text`: half-open, in code points; none for an empty text."""
-        text = self._read(text)
-        spans: list[tuple[int, int]] = self.tokenizer.encode(text).offsets
-        following = [start for start, _ in spans[1:]] + [len(text)]
-        # Where e and an accent became one letter the tokeniser leaves the accent out; all but spaces is some token's.
-        wide = zip(spans[: self.max_tokens], following, strict=False)
-        return [(start, max(end, start + len(text[start:after].rstrip()))) for (start, end), after in wide]
+    def _normal(self, text: str) -> Normal:
+        """A text as the tokeniser reads it; where its characters come from is found out only if it is asked."""
+        if self.places:
+            return self._normaliser(text)
+        return Normal(self.tokenizer.normalizer.normalize_str(text), _NOWHERE, _NOWHERE)
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as the net's inputs.
@@ -170,6 +229,7 @@ class TextCodec:
         """Write tokenizer.json; return the rest."""
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
         state = {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
+        state |= {"places": True} if self.places else {}
         return state if self.coverage is None else state | {"coverage": self.coverage}
 
     @classmethod
@@ -177,10 +237,34 @@ class TextCodec:
         """Read back what `save` wrote."""
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         coverage = Coverage(*state["coverage"]) if "coverage" in state else None
-        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"], coverage)
+        places = state.get("places", False)
+        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"], places, coverage)
 
 
-def _add_words(tokenizer: Tokenizer, unit: Unit, config: TextConfig, sample: Sequence[str]) -> Coverage:
+class _Row(NamedTuple):
+    """An encoded text."""
+
+    ids: list[int]
+    unknown: str
+    cut: bool
+    starts: Ids
+    ends: Ids
+
+
+_NOWHERE = np.zeros(0, np.int32)
+_EMPTY_ROW = _Row([EMPTY_ID], "", False, np.zeros(1, np.int32), np.zeros(1, np.int32))
+
+
+def _written(words: Iterable[str]) -> str:
+    """Spell words one behind the other, each followed by NUL."""
+    return "".join(word[:_SPELLED].replace("\0", " ") + "\0" for word in words)
+
+
+def _whole(text: Given) -> Given:
+    return whole(text) if isinstance(text, str) else text
+
+
+def _add_words(tokenizer: Tokenizer, unit: Unit, config: TextConfig, sample: Sequence[Given]) -> Coverage:
     """Fill the vocabulary up with words that have a pretrained vector: a text to come may hold them."""
     if unit == "subword":
         raise UsageError("text.vectors: subwords have no pretrained vectors; set text.unit to word or character")
@@ -197,15 +281,17 @@ def _add_words(tokenizer: Tokenizer, unit: Unit, config: TextConfig, sample: Seq
             with_vector += 1
         elif len(vocabulary) < config.max_vocabulary and len(cut(as_written)) == 1:
             vocabulary[as_written] = len(vocabulary)
-    tokens = [token for text in sample for token, _ in cut(normal(text))]
+    tokens: list[str] = []
+    for text in map(_whole, sample):
+        tokens += [token for token, _ in cut(normal(text))] if isinstance(text, str) else map(normal, text)
     tokenizer.model = models.WordLevel(vocabulary, unk_token=UNKNOWN)
     covered = sum(token in seen for token in tokens) / max(1, len(tokens))
     return Coverage(with_vector, own, covered)
 
 
-def _spread(texts: Iterable[str], count: int) -> Iterator[str]:
+def _spread(texts: Iterable[Given], count: int) -> Iterator[Given]:
     """At least `count` texts, evenly spread over all (fewer where there are fewer), and less than twice as many."""
-    chosen: list[str] = []
+    chosen: list[Given] = []
     every = 1
     for place, text in enumerate(texts):
         if place % every == 0:

@@ -10,7 +10,7 @@ from cellgate.errors import DataError, listed
 SYNONYMS: dict[str, str] = {
     "text": (
         "texts text_a review reviews review_body review_text sentence content contents message comment "
-        "question query title body description instruction utterance tweet input document "
+        "question query title body description instruction utterance tweet input document tokens "
         "文本 内容 评论 评论内容 正文 标题 句子 问题"
     ),
     "label": (
@@ -18,6 +18,7 @@ SYNONYMS: dict[str, str] = {
         "rating stars "
         "类别 标签 分类 类型 意图 情感"
     ),
+    "spans": "tags entities ner_tags ner labels label upos",
     "source": "src input 原文",
     "target": "tgt output translation summary 译文",
 }

@@ -26,7 +26,7 @@ SAMPLE_BYTES = 1 << 20
 _NUL_MARK = "\udc00"
 _MARK = "cellgate.mark"  # name of the error handler below, as codecs know it
 
-Format = detect.Format | Literal["parquet"]
+Format = detect.Format | Literal["parquet", "conll", "conllu"]
 _FORMATS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -35,6 +35,12 @@ _FORMATS: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".bioes": "conll",
+    ".bmes": "conll",
+    ".conllu": "conllu",
 }
 ENCODING_REMEDY = (
     "mend the line, name the encoding with --encoding NAME (such as gb18030, utf-16 or cp1252), or --skip-bad-rows"

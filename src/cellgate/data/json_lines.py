@@ -9,6 +9,7 @@ from typing import ClassVar
 from cellgate.data import files
 from cellgate.data.rows import Problems, RowFile, TableRow, bad_row, cell_of, check_names
 from cellgate.errors import DataError, listed
+from cellgate.metrics import labels_of
 
 _KEY_ROWS = 1000  # a key that no object has by then is no column
 
@@ -55,7 +56,7 @@ class JsonFile(RowFile):
         for _, item in _objects(self, mark_bad=True):
             if isinstance(item, dict):
                 found = [cell_of(item.get(key), key, several=True) for key in self.heading]
-                yield [cell if isinstance(cell, str) else ", ".join(cell) for cell, _ in found]
+                yield [cell if isinstance(cell, str) else ", ".join(labels_of(cell)) for cell, _ in found]
 
 
 def open_json(path: str, name: str, sample: files.Sample, notes: tuple[str, ...]) -> JsonFile:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cellgate.data.files import readable
 from cellgate.data.rows import Problems, RowFile, TableRow, bad_row, cell_of, check_names
 from cellgate.errors import DataError, UsageError
+from cellgate.metrics import labels_of
 
 if TYPE_CHECKING:
     from arro3.core import RecordBatchReader
@@ -56,7 +57,7 @@ class ParquetFile(RowFile):
         """Yield the values of each row that are text; a list's texts are joined."""
         for values in self._values(self.heading):
             found = [cell_of(value, name, several=True) for name, value in zip(self.heading, values, strict=True)]
-            yield [cell if isinstance(cell, str) else ", ".join(cell) for cell, _ in found]
+            yield [cell if isinstance(cell, str) else ", ".join(labels_of(cell)) for cell, _ in found]
 
     def _values(self, names: Sequence[str]) -> Iterator[tuple[object, ...]]:
         with _reading(self.path, self.name) as batches:

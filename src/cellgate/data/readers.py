@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from cellgate.data import files
 from cellgate.data.cells import open_cells
+from cellgate.data.conll import is_conll, open_conll
 from cellgate.data.fasttext import is_fasttext, open_fasttext
 from cellgate.data.folders import open_folders
 from cellgate.data.json_lines import open_json
@@ -113,7 +114,8 @@ def open_table(
 ) -> Table:
     """Open files and folders by names and patterns such as `data/*.csv`.
 
-    Formats: CSV, TSV, JSON lines and fastText lines, each also with .gz; Parquet; a folder of texts for each label.
+    Formats: CSV, TSV, JSON lines, fastText lines, CoNLL columns and CoNLL-U, each also with .gz; Parquet; a folder of
+    texts for each label.
     `called` gives the names for messages of paths that the user does not know.
     """
     opened: dict[str, RowFile] = {}
@@ -134,7 +136,8 @@ def is_table(path: str, encoding: str | None = None) -> bool:
     """Whether a file is read by column; else it holds one text a line."""
     if os.path.isdir(path) or files.format_of(path) is not None:
         return True
-    return _is_parquet(path) or is_fasttext(files.read_sample(path, path, encoding).text)
+    sample = "" if _is_parquet(path) else files.read_sample(path, path, encoding).text
+    return not sample or is_fasttext(sample) or is_conll(sample)
 
 
 def open_lines(path: str | Path, encoding: str | None = None) -> Lines:
@@ -167,6 +170,10 @@ def _open_file(path: str, name: str, encoding: str | None) -> RowFile:
     text = sample.text
     if form is None and is_fasttext(text):
         return open_fasttext(path, name, sample)
+    if form in ("conll", "conllu"):
+        return open_conll(path, name, sample, form)
+    if form in ("tsv", None) and is_conll(text):
+        return open_conll(path, name, sample, "conll")
     if form in ("jsonl", None) and text.lstrip().startswith("["):
         raise _one_json(name)
     if form == "jsonl":

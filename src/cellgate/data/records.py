@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from cellgate.data.readers import Table
 from cellgate.data.rows import Cell, Problems, bad_row
-from cellgate.data.wanted import Answers
+from cellgate.data.wanted import Answers, Marks
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -27,7 +27,12 @@ class Records(Generic[Record]):
     record: type[Record]
     required: tuple[str, ...] = ()
     skip: bool = False
-    answers: Answers = field(default_factory=Answers)
+    answers: Answers | Marks = field(default_factory=Answers)
+
+    @property
+    def lists(self) -> list[str]:
+        """The fields whose value may be a list."""
+        return [name for name, field in self.record.model_fields.items() if "tuple[" in str(field.annotation)]
 
     def __iter__(self) -> Iterator[Record]:
         return self.read(Problems())
@@ -35,7 +40,7 @@ class Records(Generic[Record]):
     def read(self, problems: Problems) -> Iterator[Record]:
         """Read all rows once; with `skip` the bad ones are counted in `problems`."""
         skipped = problems if self.skip else None
-        for row in self.table.rows(self.columns, skipped, self.required):
+        for row in self.table.rows(self.columns, skipped, self.lists):
             answers = {name: self.answers.read(row.values[name]) for name in self.required}
             complaint = self._blank(answers)
             if not complaint:
@@ -63,5 +68,7 @@ class Records(Generic[Record]):
 
     def _misfit(self, error: ValidationError) -> str:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # its fields do not fit together
+            return first["msg"].removeprefix("Value error, ")
         field = str(first["loc"][0])
         return f"the {field} (column {self.columns[field]!r}): {first['msg'].lower()}, got {first['input']!r:.60}"

@@ -7,9 +7,10 @@ from typing import ClassVar, NamedTuple
 
 from cellgate.data.files import is_clean
 from cellgate.errors import DataError, listed, nearest
+from cellgate.spans import Span, read_span
 
-Cell = str | tuple[str, ...]
-"""A text; or several, where a row may have several answers."""
+Cell = str | tuple[str, ...] | tuple[Span, ...]
+"""A text; or several, where a row may have several answers or comes as its tokens; or the spans of a text."""
 
 _FIRST_PROBLEMS = 5
 
@@ -110,6 +111,11 @@ def cell_of(value: object, column: str, *, several: bool) -> tuple[Cell, str]:
             return "", f"{column!r} is NaN, which is no text"
         case None:
             return "", f'{column!r} is null, which is no text (write "" for an empty one)'
+        case list() if several and any(isinstance(part, dict | list) for part in value):
+            try:
+                return tuple(map(read_span, value)), ""
+            except ValueError as error:
+                return "", f"{column!r}: {error}"
         case list() if several:
             parts = [cell_of(part, column, several=False) for part in value]
             wrong = next((complaint for _, complaint in parts if complaint), "")

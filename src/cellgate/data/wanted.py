@@ -4,10 +4,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cellgate.data.rows import Cell
 from cellgate.errors import DataError, listed
-from cellgate.metrics import labels_of
+from cellgate.metrics import labels_of, spans_of
+from cellgate.spans import Span, longest
 
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _BROKEN = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
@@ -31,7 +33,7 @@ class Answers:
             cell = tuple(cell.split(self.separator))
         if isinstance(cell, str):
             return self._plain(cell)
-        return tuple(sorted({self._plain(label) for label in cell} - {""}))
+        return tuple(sorted({self._plain(label) for label in labels_of(cell)} - {""}))
 
     def labels(self, cells: Iterable[Cell]) -> frozenset[str]:
         """Return the distinct labels of all cells."""
@@ -40,6 +42,24 @@ class Answers:
     def _plain(self, label: str) -> str:
         label = label.strip()
         return label.partition(".")[0] if self.whole and _WHOLE.fullmatch(label) else label
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How the cells of a column of spans are read: as they are, or without those that a longer one overlaps."""
+
+    longest: bool = False
+
+    separator: ClassVar[str | None] = None
+
+    def read(self, cell: Cell) -> Cell:
+        """Return a cell's spans, or its tags."""
+        spans = spans_of(cell) if any(isinstance(part, Span) for part in cell) else ()
+        return tuple(longest(spans)) if self.longest and spans else cell
+
+    def labels(self, cells: Iterable[Cell]) -> frozenset[str]:
+        """Return the distinct labels of all cells."""
+        return frozenset(label for cell in cells for label in labels_of(cell))
 
 
 def are_whole(labels: frozenset[str], known: Collection[str]) -> bool:

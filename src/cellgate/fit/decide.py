@@ -1,15 +1,15 @@
 """When an answer is given: what dev decides of it, and how that is told."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cellgate.batch import Floats
+from cellgate.batch import Ragged, Scores
 from cellgate.codecs import Decision, TargetCodec
 from cellgate.codecs.decision import abstaining
-from cellgate.codecs.labels import Ranked
+from cellgate.codecs.target import Judged, Ranked
 from cellgate.config import AnswerConfig
 from cellgate.errors import DataError, listed, nearest
-from cellgate.metrics import Labels
+from cellgate.metrics import Value
 
 
 def check(config: AnswerConfig, target: TargetCodec, *, strange_dev_rows: int) -> None:
@@ -17,48 +17,51 @@ def check(config: AnswerConfig, target: TargetCodec, *, strange_dev_rows: int) -
     name = config.out_of_scope
     if not name:
         return
-    if target.several:
-        raise DataError("answer.out_of_scope: a text that may have several labels has none where no label fits it")
+    if target.no_scope:
+        raise DataError(f"answer.out_of_scope: {target.no_scope}")
     if name not in target.labels and not strange_dev_rows:
         hint = nearest(name, target.labels) or f"; labels: {listed(target.labels)}"
         raise DataError(f"answer.out_of_scope: no row has the label {name!r}{hint}")
 
 
 def decide(
-    config: AnswerConfig, target: TargetCodec, scores: Floats, truth: Sequence[Labels]
+    config: AnswerConfig,
+    target: TargetCodec,
+    scores: Scores,
+    columns: Mapping[str, Ragged],
+    truth: Sequence[Value],
 ) -> tuple[Decision, list[str]]:
-    """Choose by dev rows (log-probabilities [N, L], labels) when an answer is given; and say what that does."""
+    """Choose by dev rows when an answer is given; and say what that does."""
     chosen = target.decide(scores, truth, config.out_of_scope)
-    ranked = target.decode(scores, chosen, top=1)
+    ranked = target.decode(scores, columns, chosen, top=1)
     told = [_scope(chosen, ranked, truth)] if config.out_of_scope else []
     if config.precision is None and not config.abstain_below:
         return chosen, told
-    decision, words = _abstain(config, chosen, ranked, truth)
+    judged = target.judge(truth, [each.value for each in ranked], [each.confidence for each in ranked])
+    if not len(judged.right):
+        return chosen, [*told, "no answer is given on dev, so no threshold can be chosen"]
+    decision, words = _abstain(config, chosen, judged, target.part)
     return decision, [*told, words]
 
 
-def _abstain(
-    config: AnswerConfig, chosen: Decision, ranked: Sequence[Ranked], truth: Sequence[Labels]
-) -> tuple[Decision, str]:
-    right = [each.value == label for each, label in zip(ranked, truth, strict=True)]
-    sure = [each.confidence for each in ranked]
+def _abstain(config: AnswerConfig, chosen: Decision, judged: Judged, part: str) -> tuple[Decision, str]:
     if config.precision is None:
-        kept = [hit for hit, confidence in zip(right, sure, strict=True) if confidence >= config.abstain_below]
-        how = f"{sum(kept) / len(kept):.1%} of the answers given are right" if kept else "no text gets an answer"
-        share = len(kept) / len(right)
+        kept = judged.right[judged.confidence >= config.abstain_below]
+        how = f"{kept.mean():.1%} of the answers given are right" if len(kept) else f"no {part} gets an answer"
+        share = len(kept) / len(judged.right)
         return (
             replace(chosen, abstain_below=config.abstain_below),
-            f"on dev {how}, and {share:.1%} of the texts get one (--answer.abstain-below)",
+            f"on dev {how}, and {share:.1%} of the {part}s get one (--answer.abstain-below)",
         )
-    found = abstaining(sure, right, config.precision)
+    found = abstaining(judged.confidence, judged.right, config.precision)
     met = "" if found.precision >= config.precision else f"; {config.precision:.1%} is out of reach"
     return replace(chosen, abstain_below=found.below), (
         f'answers below {found.below:.3f} become "I don\'t know": on dev {found.precision:.1%} of the answers given '
-        f"are right, and {found.answered:.1%} of the texts get one{met}"
+        f"are right, and {found.answered:.1%} of the {part}s get one{met}"
     )
 
 
-def _scope(decision: Decision, ranked: Sequence[Ranked], truth: Sequence[Labels]) -> str:
+def _scope(decision: Decision, ranked: Sequence[Ranked], truth: Sequence[Value]) -> str:
     """Say how well texts out of scope are told apart on dev, and what it costs the others."""
     name = decision.out_of_scope
     outside = [each.value == name for each, label in zip(ranked, truth, strict=True) if label == name]

@@ -1,27 +1,28 @@
 """The dev rows: scored by the net while it trains, by its graphs when it is exported."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cellgate.batch import Floats, Ints
-from cellgate.bundle import Bundle, summary
+from cellgate.batch import Ints, Ragged, Scores
+from cellgate.bundle import Bundle, by_row, summary
 from cellgate.codecs import Decision, TargetCodec
-from cellgate.codecs.labels import NEVER_SEEN, Ranked
+from cellgate.codecs.target import NEVER_SEEN, Ranked
 from cellgate.data.batching import by_length
 from cellgate.fit.loop import Data
-from cellgate.metrics import Labels
+from cellgate.metrics import Value
 from cellgate.nets import Net
 
 _ROWS, _TOKENS = 64, 24_000
 _SINGLE_ROWS = 500  # rows the int8 graph is compared on, one at a time, as it is used
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dev:
     """Rows held out from training."""
 
@@ -44,25 +45,37 @@ class Dev:
             yield self.data.tensors(rows)
 
     @torch.no_grad()
-    def scores(self, net: Net) -> tuple[Floats, list[Labels]]:
-        """Log-probabilities [N, L] and labels of N rows, in the order of `batches`."""
-        scores: list[Floats] = []
-        truth: list[Labels] = []
+    def scores(self, net: Net) -> Scores:
+        """What the net says of the rows, in the order of `batches`."""
+        parts: list[Scores] = []
         for rows in self._places():
             inputs, _ = self.data.tensors(rows)
-            scores.append(net(inputs, {})[0].numpy())
-            truth += self._truth(rows)
-        return np.concatenate(scores), truth
+            outputs, _ = net(inputs, {})
+            arrays = {name: output.numpy() for name, output in outputs.items()}
+            parts.append(Scores(*by_row(arrays, net.outputs, self.data.lengths[rows])))
+        return Scores.joined(parts)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Ragged]:
+        """The rows as they are encoded, in the order of `batches`."""
+        return self.data.rows.take(self.order)
+
+    @cached_property
+    def truth(self) -> list[Value]:
+        """Their answers, in the order of `batches`."""
+        truth = self.target.truth(self.columns)
+        if self.out_of_scope:  # a label that no training row has fits no text of training
+            truth = [self.out_of_scope if label == NEVER_SEEN else label for label in truth]
+        return truth
 
     def metrics(self, net: Net) -> dict[str, float]:
         """The metrics of the net as it is, with the best thresholds there are."""
-        scores, truth = self.scores(net)
-        return self._metrics(scores, truth, self.target.decide(scores, truth, self.out_of_scope))
+        scores = self.scores(net)
+        return self._metrics(scores, self.target.decide(scores, self.truth, self.out_of_scope))
 
-    def _metrics(self, scores: Floats, truth: Sequence[Labels], decision: Decision) -> dict[str, float]:
-        ranked = self.target.decode(scores, decision, top=1)
-        confidence = np.array([each.confidence for each in ranked], np.float32)
-        return summary(self.target, truth, [each.value for each in ranked], confidence)
+    def _metrics(self, scores: Scores, decision: Decision) -> dict[str, float]:
+        ranked = self.target.decode(scores, self.columns, decision, top=1)
+        return told(self.target, self.truth, ranked)
 
     def example(self) -> dict[str, Tensor]:
         """A small batch for tracing: three rows of several tokens, taken from the longest of the data."""
@@ -70,53 +83,49 @@ class Dev:
         inputs, _ = self.data.tensors(self.data.train[longest])
         return inputs
 
-    def _from_graph(self, bundle: Bundle) -> Floats:
-        return np.concatenate([bundle.score_rows(self.data.rows.take(rows)) for rows in self._places()])
+    def _from_graph(self, bundle: Bundle) -> Scores:
+        return Scores.joined([bundle.score_rows(self.data.rows.take(rows)) for rows in self._places()])
 
-    def answers(self, bundle: Bundle) -> tuple[list[Ranked], list[Labels]]:
-        """The Bundle's answers, and the labels, in the order of `batches`."""
-        truth: list[Labels] = []
-        for rows in self._places():
-            truth += self._truth(rows)
-        return self.target.decode(self._from_graph(bundle), bundle.decision, top=1), truth
-
-    def _truth(self, rows: Ints) -> list[Labels]:
-        truth = self.target.truth(self.data.rows.take(rows))
-        if self.out_of_scope:  # a label that no training row has fits no text of training
-            truth = [self.out_of_scope if label == NEVER_SEEN else label for label in truth]
-        return truth
+    def answers(self, bundle: Bundle) -> list[Ranked]:
+        """The Bundle's answers, in the order of `batches`."""
+        return self.target.decode(self._from_graph(bundle), self.columns, bundle.decision, top=1)
 
     def parity(self, net: Net, bundle: Bundle, int8: Bundle | None) -> dict[str, Any]:
         """How far the graphs' answers are from torch's on dev [largest difference of a probability]."""
-        from_torch, truth = self.scores(net)
-        decision = bundle.decision
         from_float = self._from_graph(bundle)
         result: dict[str, Any] = {
-            "rows": len(truth),
-            "torch_float_difference": _difference(from_torch, from_float),
-            "float": self._metrics(from_float, truth, decision),
+            "rows": len(self.rows),
+            "torch_float_difference": self._difference(self.scores(net), from_float),
+            "float": self._metrics(from_float, bundle.decision),
         }
         if int8 is None:
             return result
         order = self.order
         chosen = np.linspace(0, len(order) - 1, min(len(order), _SINGLE_ROWS)).astype(np.int64)
-        chosen_truth = [truth[place] for place in chosen]
-        from_int8 = np.concatenate([int8.score_rows(self.data.rows.take(order[place : place + 1])) for place in chosen])
+        few = replace(self, rows=order[chosen])
+        from_float, from_int8 = few._from_graph(bundle), few._from_graph(int8)
         return result | {
             "int8_rows": len(chosen),
-            "float_int8_difference": _difference(from_float[chosen], from_int8),
-            "float_on_int8_rows": self._metrics(from_float[chosen], chosen_truth, decision),
-            "int8": self._metrics(from_int8, chosen_truth, decision),
+            "float_int8_difference": self._difference(from_float, from_int8),
+            "float_on_int8_rows": few._metrics(from_float, bundle.decision),
+            "int8": few._metrics(from_int8, bundle.decision),
         }
 
+    def _difference(self, a: Scores, b: Scores) -> float:
+        pairs = zip(self.target.probabilities(a), self.target.probabilities(b), strict=True)
+        return max(float(np.abs(one - other).max()) for one, other in pairs)
 
-def _difference(a: Floats, b: Floats) -> float:
-    return float(np.abs(np.exp(a) - np.exp(b)).max())
+
+def told(target: TargetCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
+    """The metrics of answers."""
+    return summary(target, truth, [each.value for each in ranked], [each.confidence for each in ranked])
 
 
 def halves_in_words(told: Mapping[str, float]) -> str:
-    """Say what each half of the net is worth, so that a useless one is seen."""
+    """Say what each half of the net is worth, so that a useless one is seen; nothing of a net without halves."""
     alone = {half: told[f"{half}_alone"] for half in ("recurrent", "linear") if f"{half}_alone" in told}
+    if not alone:
+        return ""
     halves = ", ".join(f"{half} half {worth:.1%}" for half, worth in alone.items())
     if len(alone) == 1:
         return f"on dev: {halves}; the other half is left out"

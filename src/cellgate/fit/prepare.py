@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from cellgate import codecs
 from cellgate.batch import Ints, chunked
-from cellgate.codecs import TargetCodec, TextCodec
-from cellgate.codecs.labels import UNSEEN
+from cellgate.codecs import Given, TargetCodec, TextCodec, text_of
+from cellgate.codecs.target import UNSEEN
 from cellgate.config import TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
@@ -22,7 +22,7 @@ from cellgate.data.wanted import alike
 from cellgate.errors import DataError, listed
 from cellgate.fit.decide import check
 from cellgate.fit.events import Event, Note, Work
-from cellgate.metrics import Labels, labels_of
+from cellgate.metrics import Value, labels_of
 from cellgate.task import Row, Task
 
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 1_000, 4_000_000
@@ -39,6 +39,7 @@ class Facts:
     cut_texts: int
     empty_texts: int
     unseen_dev_labels: int
+    lost_spans: int
     rows_by_label: dict[str, int]
     mean_tokens: float
 
@@ -52,6 +53,7 @@ class Prepared:
     rows: EncodedRows
     train: Ints
     dev: Ints
+    groups: Ints  # [rows of the training files] the number of each row's rarest label
     facts: Facts
 
 
@@ -73,6 +75,7 @@ def load_prepared(folder: Path) -> Prepared:
         open_rows(folder),
         np.load(folder / "train.npy"),
         np.load(folder / "dev.npy"),
+        np.load(folder / "groups.npy"),
         facts,
     )
 
@@ -85,19 +88,21 @@ def prepare(
     DataError for rows that nothing can be learned from, or that the settings do not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values: list[Labels] = []
-    shared: dict[Labels, Labels] = {}  # millions of rows share a few labels
+    values: list[Value] = []
+    shared: dict[Value, Value] = {}  # millions of rows share a few labels
     for record in train:
         value = getattr(record, task.wanted)
         values.append(shared.setdefault(value, value))
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
     target = task.target(config)(values)
-    train_rows, dev_rows = _hold_out(values, dev, target, config)
+    groups = target.rarest(values)
+    train_rows, dev_rows = _hold_out(groups, dev, config)
     yield Work("learning the vocabulary", 0, None)
     source = task.source(config)(_Texts(task, train, np.isin(np.arange(len(values)), train_rows)))
     np.save(folder / "train.npy", train_rows)
     np.save(folder / "dev.npy", dev_rows)
+    np.save(folder / "groups.npy", groups)
     state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
     (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
     writer = RowWriter(folder)
@@ -106,7 +111,7 @@ def prepare(
         for counted in _encode(task, source, target, chain(train, dev or ()), writer):
             counts += counted
             yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
-        if counts["unseen"] == len(dev_rows) and not target.several and not config.answer.out_of_scope:
+        if counts["unseen"] == len(dev_rows) and not target.no_scope and not config.answer.out_of_scope:
             raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
         check(config.answer, target, strange_dev_rows=counts["unseen"])
         facts = Facts(
@@ -116,6 +121,7 @@ def prepare(
             cut_texts=counts["cut"],
             empty_texts=counts["empty"],
             unseen_dev_labels=counts["unseen"],
+            lost_spans=counts["lost"],
             rows_by_label=dict(sorted(Counter(chain.from_iterable(map(labels_of, values))).items())),
             mean_tokens=source.mean_tokens,
         )
@@ -125,19 +131,17 @@ def prepare(
         writer.close()
 
 
-def _hold_out(
-    values: list[Labels], dev: Iterable[Row] | None, target: TargetCodec, config: TaskConfig
-) -> tuple[Ints, Ints]:
+def _hold_out(groups: Ints, dev: Iterable[Row] | None, config: TaskConfig) -> tuple[Ints, Ints]:
     """Rows of train and of dev; the rows of a dev file stand behind those of the training files."""
     if dev is not None:
         count = sum(1 for _ in dev)
         if not count:
             raise DataError("the dev file has no rows; name another, or leave it out to hold out some of the rows")
-        return np.arange(len(values)), np.arange(len(values), len(values) + count)
-    train_rows, dev_rows = split(target.rarest(target.encode(values)), config.train.dev_fraction, config.train.seed)
+        return np.arange(len(groups)), np.arange(len(groups), len(groups) + count)
+    train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
     if not len(dev_rows):
         raise DataError(
-            f"{len(values)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
+            f"{len(groups)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
         )
     return train_rows, dev_rows
 
@@ -147,17 +151,19 @@ def _encode(
 ) -> Iterator[Counter[str]]:
     """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
     given = attrgetter(task.given[0])
-    for chunk in chunked(records, size=lambda r: len(given(r)), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
-        texts = [given(record) for record in chunk]
-        answers = target.encode([getattr(record, task.wanted) for record in chunk])
-        label = answers["label"]
-        encoded = source.encode(texts)
+    size = lambda record: len(text_of(given(record)))  # noqa: E731
+    for chunk in chunked(records, size=size, limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+        values = [getattr(record, task.wanted) for record in chunk]
+        encoded = source.encode([given(record) for record in chunk])
         cut = encoded.pop("cut")
+        answers = target.encode(values, encoded)
         writer.add(encoded | answers)
+        (numbers,) = answers.values()
         yield Counter(
             cut=int(cut.values.sum()),
-            empty=sum(not text.strip() for text in texts),
-            unseen=len(np.unique(np.repeat(np.arange(len(chunk)), label.lengths)[label.values == UNSEEN])),
+            empty=sum(not text_of(given(record)).strip() for record in chunk),
+            unseen=len(np.unique(np.repeat(np.arange(len(chunk)), numbers.lengths)[numbers.values == UNSEEN])),
+            lost=target.lost(values, encoded),
         )
 
 
@@ -169,7 +175,7 @@ class _Texts:
     records: Iterable[Row]
     chosen: npt.NDArray[np.bool_]  # [rows]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Given]:
         field = self.task.given[0]
         return (getattr(record, field) for record, keep in zip(self.records, self.chosen, strict=True) if keep)
 
@@ -192,6 +198,11 @@ def notes(prepared: Prepared, out_of_scope: str) -> Iterator[Event]:
         yield Note(
             f"{facts.cut_texts:,} of {facts.rows:,} texts are longer than {source.max_tokens:,} tokens and were cut "
             "(--text.max-tokens)"
+        )
+    if facts.lost_spans:
+        yield Note(
+            f"{facts.lost_spans:,} spans begin or end inside a token, or behind where a text was cut: the tokens they "
+            "touch are learned"
         )
     if facts.empty_texts:
         yield Note(f"{facts.empty_texts:,} of {facts.rows:,} texts are empty; they were kept")

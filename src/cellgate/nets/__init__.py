@@ -1,6 +1,7 @@
 """Torch modules: batch to loss, batch to scores. Needs the extra `train`."""
 
 from cellgate.nets.bag import Bag
+from cellgate.nets.crf import Crf
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.half import Half
 from cellgate.nets.head import Head
@@ -8,9 +9,11 @@ from cellgate.nets.net import Net
 from cellgate.nets.outputs import Sigmoid, Softmax, label_weights, make_output
 from cellgate.nets.reader import Reader
 from cellgate.nets.recurrent import Recurrent
+from cellgate.nets.tagger import Tagger
 
 __all__ = [
     "Bag",
+    "Crf",
     "Encoder",
     "Half",
     "Head",
@@ -19,6 +22,7 @@ __all__ = [
     "Recurrent",
     "Sigmoid",
     "Softmax",
+    "Tagger",
     "label_weights",
     "make_output",
 ]

@@ -38,3 +38,10 @@ def blank_places(x: Rows, share: float) -> Rows:
         return x
     table = torch.cat([x.table, x.table.new_zeros(1, x.table.shape[1])])
     return Rows(table, torch.where(torch.rand(x.index.shape) < share, len(x.table), x.index))
+
+
+def drop_rows(table: Tensor, share: float) -> Tensor:
+    """Blank whole rows of table [U, D], so that what else tells of a word is learned to be read."""
+    if share == 0.0:
+        return table
+    return table * (torch.rand(table.shape[0], 1) >= share)

@@ -24,6 +24,8 @@ class Net(nn.Module, ABC):
 
     axes: Mapping[str, tuple[str, ...]]
     """Inputs in the graph's order, each with the names of its axes."""
+    outputs: Mapping[str, tuple[str, ...]]
+    """Outputs likewise, "scores" the first; what has no axis `batch` holds for all rows."""
 
     @property
     @abstractmethod
@@ -52,8 +54,8 @@ class Net(nn.Module, ABC):
         """What training lowers: one number."""
 
     @abstractmethod
-    def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
-        """Scores of all input so far, and the state after it; an empty state stands for the initial one."""
+    def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Outputs of all input so far, and the state after it; an empty state stands for the initial one."""
 
     @abstractmethod
     def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:

@@ -14,14 +14,7 @@ from cellgate.nets.half import Half
 from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.outputs import Output
 from cellgate.nets.tables import Table
-
-# Inputs of the graph and their axes; the state's arrays follow, axis 0 the batch.
-AXES = {
-    "tokens": ("batch", "time"),
-    "lengths": ("batch",),
-    "words": ("types",),
-    "spelling": ("types", "characters"),
-}
+from cellgate.nets.vectors import AXES
 
 
 class Reader(Net):
@@ -33,6 +26,7 @@ class Reader(Net):
 
     share: Tensor
     axes: Mapping[str, tuple[str, ...]] = AXES
+    outputs: Mapping[str, tuple[str, ...]] = {"scores": ("batch", "labels")}
 
     def __init__(self, halves: Mapping[str, Half], output: Output) -> None:
         super().__init__()
@@ -95,11 +89,11 @@ class Reader(Net):
         ]
         return torch.stack(losses).sum()
 
-    def forward(self, inputs: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
         halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))
         scores = {name: self.output.comparable(logits) for name, logits in halves.items()}
-        return self.output(self._mixed(scores)), after if self.streams else {}
+        return {"scores": self.output(self._mixed(scores))}, after if self.streams else {}
 
     def _mixed(self, scores: Mapping[str, Tensor]) -> Tensor:
         """The halves' scores, averaged."""

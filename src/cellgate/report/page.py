@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from cellgate.metrics import CALIBRATION_BINS, TELLING_ROWS, Labels, calibration_error, labels_of
+from cellgate.metrics import CALIBRATION_BINS, TELLING_ROWS, Answer, calibration_error, parts_of
 from cellgate.report import plots, tables
 from cellgate.report.values import Certainty, DevAnswers, Report, Texts
+from cellgate.spans import Span
 
 _MATRIX_LABELS = 20
 _FLAT = 40  # columns x characters of the longest label, up to which the heads of the matrix lie
@@ -150,8 +151,9 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("f1", "F1")
 
 
-def _named(labels: Labels) -> str:
-    return ", ".join(_cut(label, _NAME) for label in labels_of(labels)) or tables.NOTHING
+def _named(answer: Answer) -> str:
+    parts = (f"{part.text} [{part.label}]" if isinstance(part, Span) else part for part in parts_of(answer))
+    return ", ".join(_cut(part, _NAME) for part in parts) or tables.NOTHING
 
 
 def _excerpt(text: str) -> str:

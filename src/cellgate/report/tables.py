@@ -2,41 +2,62 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from cellgate.batch import Floats, Ints
-from cellgate.metrics import Answer, Labels, label_counts, labels_of
+from cellgate.metrics import Answer, Value, label_counts, label_of, parts_of
 from cellgate.report.values import Certainty
+from cellgate.spans import Span
 
 WORST_ROWS = 20  # rows shown of the dev errors, and of the suspects
+WRONG_ENDS = ", other ends"  # behind the label of a span that begins or ends elsewhere
 NOTHING = "no label"  # stands where a label is missing or one too many, and for no answer
 
 Confused = Counter[tuple[str, str]]  # how often a true label (first) was answered as another (second)
 
 
-def worst(truth: Sequence[Labels], answers: Sequence[Answer], confidence: Floats) -> Ints:
+def worst(truth: Sequence[Value], answers: Sequence[Answer], confidence: Floats) -> Ints:
     """Places of the wrong answers a report shows, surest first; at most WORST_ROWS. No answer is no wrong one."""
     wrong = [place for place, (t, a) in enumerate(zip(truth, answers, strict=True)) if a is not None and a != t]
     order = sorted(wrong, key=lambda place: -float(confidence[place]))
     return np.array(order[:WORST_ROWS], np.int64)
 
 
-def confused(truth: Sequence[Labels], answers: Sequence[Answer]) -> Confused:
+def confused(truth: Sequence[Value], answers: Sequence[Answer]) -> Confused:
     """Count pairs of true and answered labels, those that agree included.
 
-    Of a text with several labels each missed one is paired with each wrong one, or with NOTHING.
+    Of a text with several labels each missed one is paired with each wrong one, or with NOTHING; of one with spans,
+    with the one it overlaps.
     """
     pairs: Confused = Counter()
     for t, a in zip(truth, answers, strict=True):
-        wanted, given = set(labels_of(t)), set(labels_of(a))
-        pairs.update((label, label) for label in wanted & given)
-        if wanted != given:
-            pairs.update(product(sorted(wanted - given) or [NOTHING], sorted(given - wanted) or [NOTHING]))
+        wanted, given = set(parts_of(t)), set(parts_of(a))
+        pairs.update((label, label) for label in map(label_of, wanted & given))
+        missed, wrong = wanted - given, given - wanted
+        spans = [sorted(part for part in parts if isinstance(part, Span)) for parts in (missed, wrong)]
+        if any(spans):
+            pairs.update(_overlapping(*spans))
+        elif missed or wrong:
+            pairs.update(product(sorted(map(label_of, missed)) or [NOTHING], sorted(map(label_of, wrong)) or [NOTHING]))
     return pairs
+
+
+def _overlapping(missed: Sequence[Span], wrong: Sequence[Span]) -> Iterator[tuple[str, str]]:
+    """Pair missed spans with wrong ones that share a character; ends that are wrong are told from a wrong label."""
+    left = list(wrong)
+    for span in missed:
+        other = next((each for each in left if each.start < span.end and span.start < each.end), None)
+        if other is None:
+            yield span.label, NOTHING
+            continue
+        left.remove(other)
+        yield span.label, f"{other.label}{WRONG_ENDS}" if other.label == span.label else other.label
+    for span in left:
+        yield NOTHING, span.label
 
 
 def mixed_up(pairs: Confused) -> list[tuple[str, str, int]]:
@@ -89,7 +110,7 @@ class LabelScore:
     support: int  # dev rows that have it
 
 
-def label_scores(truth: Sequence[Labels], answers: Sequence[Answer], labels: Sequence[str]) -> list[LabelScore]:
+def label_scores(truth: Sequence[Value], answers: Sequence[Answer], labels: Sequence[str]) -> list[LabelScore]:
     """Scores of each label, the worst F1 first, then by name; labels that dev says nothing of stand last."""
     right, said, true = label_counts(truth, answers)
     names = [*labels, *sorted(true.keys() - set(labels))]

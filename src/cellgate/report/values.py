@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cellgate.batch import Floats, Ints
-from cellgate.metrics import Answer, Labels
+from cellgate.metrics import Answer, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Certainty:
 class DevAnswers:
     """The answers to N dev rows; axis 0 of all is those rows, in any order, alike in all."""
 
-    truth: tuple[Labels, ...]
+    truth: tuple[Value, ...]
     answers: tuple[Answer, ...]  # None: "I don't know"
     confidence: Floats  # [N] that the answer is right to the last label, calibrated; also where none was given
     uncalibrated: Certainty | None  # of the answers before anything was calibrated; None: not measured
@@ -58,8 +58,8 @@ class Disagreement:
 
     row: int  # its place among the rows of its files; the first is 1
     text: str
-    given: Labels
-    believed: Labels
+    given: Answer
+    believed: Answer
     probability: float  # of what is believed
 
 

@@ -4,13 +4,13 @@ words [B, T] -> Encoder -> [B, T, D*H] -> max + mean + attention -> labels [B, L
                 n-grams  -> Bag       -> labels [B, L]           summed as calibrated log-probabilities
 """
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
-from cellgate.codecs import TargetCodec, TextCodec, learn_labels
+from cellgate.codecs import LabelsCodec, TextCodec, learn_labels
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TaskConfig, TextConfig
-from cellgate.metrics import Labels
+from cellgate.metrics import Labels, plain_labels
 from cellgate.task import Row, Task
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Record(Row):
     """A text and its label, or its labels."""
 
     text: str
-    label: Labels | None = None  # None: to be found
+    label: Annotated[Labels, AfterValidator(plain_labels)] | None = None  # None: to be found
 
 
 class Config(TaskConfig):
@@ -39,7 +39,7 @@ class Config(TaskConfig):
         return self
 
 
-def net(config: Config, source: TextCodec, target: TargetCodec) -> "Reader":
+def net(config: Config, source: TextCodec, target: LabelsCodec) -> "Reader":
     """Build the untrained net."""
     import torch
 

@@ -1,6 +1,7 @@
 """From text to tokens, with the `tokenizers` library: one `tokenizer.json` that Python and JavaScript read."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -38,11 +39,8 @@ def han_share(texts: Iterable[str]) -> float:
     return han / letters if letters else 0.0
 
 
-def learn_tokenizer(
-    texts: Iterable[str], unit: Unit, *, lowercase: bool, nfkc: bool, min_count: int, max_vocabulary: int
-) -> Tokenizer:
-    """Learn a vocabulary: the `max_vocabulary` most frequent tokens seen at least `min_count` times."""
-    special = [UNKNOWN, EMPTY]
+def make_tokenizer(unit: Unit, *, lowercase: bool, nfkc: bool) -> Tokenizer:
+    """A tokeniser that knows no token yet."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN) if unit == "subword" else models.WordLevel(unk_token=UNKNOWN))
     steps: list[normalizers.Normalizer] = [normalizers.NFKC()] if nfkc else []
     steps += [normalizers.Lowercase()] if lowercase else []
@@ -50,17 +48,36 @@ def learn_tokenizer(
     tokenizer.normalizer = normalizers.Sequence(steps)
     pattern = _CHARACTER if unit == "character" else _WORD
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
-    trainer: trainers.Trainer
-    if unit == "subword":
-        trainer = trainers.BpeTrainer(
-            vocab_size=max_vocabulary, min_frequency=min_count, special_tokens=special, show_progress=False
-        )
-    else:
-        trainer = trainers.WordLevelTrainer(
-            vocab_size=max_vocabulary, min_frequency=min_count, special_tokens=special, show_progress=False
-        )
-    tokenizer.train_from_iterator(_first_characters(texts), trainer)
     return tokenizer
+
+
+def learn_vocabulary(
+    tokenizer: Tokenizer, texts: Iterable[str | tuple[str, ...]], *, counted: bool, min_count: int, max_vocabulary: int
+) -> None:
+    """Learn a vocabulary: the `max_vocabulary` most frequent tokens seen at least `min_count` times.
+
+    `counted` is for texts of which some come as their tokens: these are counted, with those found in the others.
+    """
+    special = [UNKNOWN, EMPTY]
+    if counted:
+        counts = Counter(token for text in texts for token in _tokens(tokenizer, text))
+        frequent = sorted(
+            (token for token, count in counts.items() if count >= min_count), key=lambda t: (-counts[t], t)
+        )
+        vocabulary = {token: number for number, token in enumerate((special + frequent)[:max_vocabulary])}
+        tokenizer.model = models.WordLevel(vocabulary, unk_token=UNKNOWN)
+        tokenizer.add_special_tokens(special)
+        return
+    kind = trainers.BpeTrainer if isinstance(tokenizer.model, models.BPE) else trainers.WordLevelTrainer
+    trainer = kind(vocab_size=max_vocabulary, min_frequency=min_count, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(_first_characters(text for text in texts if isinstance(text, str)), trainer)
+
+
+def _tokens(tokenizer: Tokenizer, text: str | tuple[str, ...]) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str
+    if isinstance(text, tuple):
+        return [normal(whole(token)) for token in text]
+    return [token for token, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal(whole(text)))]
 
 
 def _first_characters(texts: Iterable[str]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from cellgate.data.checks.marks import Mark, marks_of
 from cellgate.data.checks.words import HAN, NO_LETTERS, SCRIPTS, letters_by_script, words_of
 from cellgate.data.rows import Problems
 from cellgate.errors import DataError
-from cellgate.text.tokens import Unit, learn_tokenizer, whole
+from cellgate.text.tokens import Unit, learn_vocabulary, make_tokenizer, whole
 
 _LOOKED_AT = 500  # characters of a text in which letters are counted
 _CHARACTERS_PER_TOKEN = 16  # training reads no more of a text than this times --text.max-tokens
@@ -173,7 +173,8 @@ class _Look:
 
 def _look(split: Split, names: LabelNames, config: TextConfig) -> _Look:
     # Without a vocabulary every token is unknown, but they are as many. Subwords are learned: words stand for them.
-    tokenizer = learn_tokenizer((), "word", lowercase=config.lowercase, nfkc=config.nfkc, min_count=1, max_vocabulary=2)
+    tokenizer = make_tokenizer("word", lowercase=config.lowercase, nfkc=config.nfkc)
+    learn_vocabulary(tokenizer, (), counted=False, min_count=1, max_vocabulary=2)
     limit = _CHARACTERS_PER_TOKEN * config.max_tokens
     look = _Look()
     rows = split.read(look.problems)

@@ -1,0 +1,102 @@
+"""TokenVectors: tokens [B, T], by the table of those that differ, to vectors [B, T, width]."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cellgate.batch import TextSizes
+from cellgate.config import EncoderConfig
+from cellgate.nets.dropout import blank, blank_places, drop_rows, locked, locked_types
+from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.nets.spelling import Spelling, folded
+from cellgate.nets.tables import Table, sum_rows
+from cellgate.ops import Inputs, Rows
+
+# Inputs of a graph that reads tokens and their axes; the state's arrays follow, axis 0 the batch.
+AXES = {
+    "tokens": ("batch", "time"),
+    "lengths": ("batch",),
+    "words": ("types",),
+    "spelling": ("types", "characters"),
+}
+_SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
+
+
+class TokenVectors(nn.Module):
+    """A vector for each token: its own, plus one made of hashed n-grams that unknown tokens have too.
+
+    Where pretrained vectors [vocabulary, D] are given, a linear map of the token's is added.
+    Words: the mean over their character n-grams; beside both, where `spelling` is set, what a recurrent layer reads in
+    their letters. Characters: the pair of a character and the one before it, where `pairs` is "both" also the next.
+    """
+
+    def __init__(self, config: EncoderConfig, sizes: TextSizes, vectors: Tensor | None) -> None:
+        super().__init__()
+        self.config = config
+        self.pairs = sizes.unit == "character"
+        own = torch.randn(sizes.vocabulary, config.embedding) * 0.1
+        own[:2] = 0  # the unknown token and the empty text begin as nothing
+        self.own = Table(own)
+        self.shared = Table(torch.randn(config.buckets, config.embedding) * 0.1)
+        spelled = config.spelling > 0 and not self.pairs
+        self.width = config.embedding + (2 * config.spelling if spelled else 0)
+        self._spelling = (Spelling(config.spelling),) if spelled else ()  # none or one, with its type
+        self.spelling = nn.ModuleList(self._spelling)
+        given: list[Table] = []
+        if vectors is not None:
+            given.append(Table(vectors))
+            given[0].weight.requires_grad = config.tune_vectors
+            self.map = nn.Linear(vectors.shape[1], config.embedding, bias=False)
+        self._given = tuple(given)  # none or one; the same module as below, with its type
+        self.given = nn.ModuleList(given)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Those of which a batch reads few rows; n-grams of the characters of its words are most of all n-grams."""
+        tuned = [table for table in self._given if table.weight.requires_grad]
+        return [self.own, self.shared, *tuned] if self.pairs else [self.own, *tuned]
+
+    def initial_state(self, rows: int) -> dict[str, Tensor]:
+        """The token before the first one, where pairs are read."""
+        return {"vectors.tail": first_tail(rows, 2)} if self.pairs else {}
+
+    def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Inputs, dict[str, Tensor]]:
+        """Vectors [B, T, width], of words as rows of a table, and the state after them."""
+        rows, places = self.own(inputs["words"])
+        own = F.embedding(places, rows).float()  # [U, embedding]
+        for given in self._given:
+            rows, places = given(inputs["words"])
+            own = own + self.map(F.embedding(places, rows).float())
+        if self.training:
+            own = drop_rows(own, self.config.own_dropout)
+        return self._of_characters(own, inputs, state) if self.pairs else (self._of_words(own, inputs), {})
+
+    def _of_characters(
+        self, own: Tensor, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[Inputs, dict[str, Tensor]]:
+        tokens, lengths = inputs["tokens"], inputs["lengths"]
+        hashes = token_hashes(inputs["spelling"])[tokens]
+        grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
+        rows, places = self.shared(grams[:, :, 1] % len(self.shared))
+        after = {"vectors.tail": next_tail(hashes, state["vectors.tail"], lengths)}
+        pairs = F.embedding(places, rows).float()  # [B, T, embedding]
+        x = F.embedding(tokens, own) + pairs
+        if self.config.pairs == "both":  # the pair that ends at the next character begins at this one
+            last = torch.arange(pairs.shape[1])[None, :] >= lengths[:, None] - 1
+            x = x + torch.where(last[:, :, None], 0.0, pairs.roll(-1, 1))
+        if self.training:
+            x = locked(blank(x, self.config.word_dropout), self.config.embedding_dropout)
+        return x, after
+
+    def _of_words(self, own: Tensor, inputs: Mapping[str, Tensor]) -> Rows:
+        tokens, spelling = inputs["tokens"], inputs["spelling"]
+        grams, exists = character_ngrams(folded(spelling) if self._spelling else spelling, _SHORTEST, _LONGEST)
+        rows, places = self.shared(grams % len(self.shared))  # [U, K]
+        (mean,) = sum_rows(rows, [(places, exists / exists.sum(1, keepdim=True).clamp(min=1))])
+        table = torch.cat([own + mean, *(read(spelling) for read in self._spelling)], 1)  # [U, width]
+        if self.training:
+            table = locked_types(table, self.config.embedding_dropout)
+            return blank_places(Rows(table, tokens), self.config.word_dropout)
+        return Rows(table, tokens)

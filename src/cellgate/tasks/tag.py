@@ -1,0 +1,78 @@
+"""tag: mark the spans of a text that name a person, a place, a date, ...; or give each token its part of speech.
+
+words [B, T] -> Encoder, both directions -> [B, T, 2H] -> linear chain over tags -> spans of characters
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Self
+
+from pydantic import model_validator
+
+from cellgate.codecs import ChainCodec, Given, TextCodec, learn_tags
+from cellgate.config import EncoderConfig, TaggerConfig, TaskConfig, TextConfig
+from cellgate.metrics import Spans
+from cellgate.spans import Span, check_marks, read_marked
+from cellgate.task import Row, Task
+
+if TYPE_CHECKING:
+    from cellgate.nets import Tagger
+
+
+class Record(Row):
+    """A text and its spans; or its tokens, and a tag for each.
+
+    Tags that mark spans by a scheme, such as B-PERSON, are taken as spans of the tokens between spaces.
+    """
+
+    text: Given
+    spans: Spans | tuple[str, ...] | None = None  # None: to be found; offsets are code points of the text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, values: object) -> object:
+        return read_marked(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        check_marks(self.text, self.spans or ())
+        return self
+
+
+class Config(TaskConfig):
+    """Settings of a tagger."""
+
+    text: TextConfig = TextConfig(lowercase=False, max_tokens=20_000)
+    encoder: EncoderConfig = EncoderConfig(
+        spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
+    )
+    tagger: TaggerConfig = TaggerConfig()
+
+
+def net(config: Config, source: TextCodec, target: ChainCodec) -> "Tagger":
+    """Build the untrained net."""
+    import torch
+
+    from cellgate.nets import Crf, Encoder, Tagger  # torch comes only where a net is trained
+
+    vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
+    encoder = Encoder(config.encoder, source.sizes, vectors)
+    return Tagger(config.tagger, encoder, Crf(target.forbidden, learned=config.tagger.chain))
+
+
+TASK = Task(
+    about="Mark the spans of a text that name something, or give each token its part of speech.",
+    record=Record,
+    given=("text",),
+    wanted="spans",
+    config=Config,
+    net=net,
+    source=lambda config: lambda texts: TextCodec.learn(config.text, texts, places=True),
+    target=lambda config: learn_tags,  # noqa: ARG005
+    toy=(
+        Record(text="Ada met Bob in Rome.", spans=(Span(0, 3, "person"), Span(8, 11, "person"), Span(15, 19, "place"))),
+        Record(text="In Oslo it snows.", spans=(Span(3, 7, "place"),)),
+        Record(text="Nobody came.", spans=()),
+        Record(text="小美去了北京。", spans=(Span(0, 2, "person"), Span(4, 6, "place"))),
+        Record(text="Bob wrote to Ada Smith.", spans=(Span(0, 3, "person"), Span(13, 22, "person"))),
+    ),
+)
