@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from cellgate import bench
-from cellgate.bench import child, invented, machine, quality, results, sets
+from cellgate.bench import child, invented, machine, quality, results, sets, tag_sets
 from cellgate.bench.linear import Features, of_labels, yardstick
 from cellgate.bench.sets import Splits
 from cellgate.bench.sizes import Sizes
+from cellgate.data.columns import choose_columns
+from cellgate.data.readers import open_table
+from cellgate.data.records import Records
+from cellgate.data.wanted import Marks
 from cellgate.errors import DataError, UsageError, WorkError
 from cellgate.metrics import by_label, labels_of
+from cellgate.task import find
 
 DOCS = Path(__file__).parents[1] / "docs"
 SIZES = {  # rows of train, dev and test as data/README.md counts them, and labels; of a set in folds, the first
@@ -35,6 +40,16 @@ SIZES = {  # rows of train, dev and test as data/README.md counts them, and labe
     "thucnews_titles": (59_756, 10_000, 10_000, 10),
     "toutiao_5k": (5_000, 999, 999, 15),
     "trec": (5_452, None, 500, 6),
+}
+TEST_ROWS = {  # of the sets of tags
+    "cluener2020": 1_343,
+    "msra_ner": 4_631,
+    "resume_ner": 477,
+    "ud_chinese_gsd_v1": 500,
+    "ud_chinese_gsd_v1_words": 500,
+    "ud_english_ewt": 2_077,
+    "wikiann_en": 10_000,
+    "wnut17": 1_287,
 }
 STAMP = {
     "machine": {"cpu": "Abacus 3000", "cores": 2, "memory_gb": 24, "python": "3.11.7", "platform": "Linux"},
@@ -60,6 +75,21 @@ def quality_record(**figures: object) -> dict[str, object]:
     linear = {"sklearn_tokens": {"accuracy": 0.8, "seconds": 1.0}, "our_tokens": {"accuracy": 0.9, "seconds": 1.0}}
     record = {"bench": "quality", "set": "imdb", "seed": 0, "accuracy": 0.91, "macro_f1": 0.9, "n": 25_000}
     return {**record, "train_seconds": 90.0, "peak_mb": 700.0, "bundle_mb": 100.0, "linear": linear, **STAMP, **figures}
+
+
+@pytest.mark.parametrize("name", tag_sets.names())
+def test_a_set_of_tags_is_read_whole(name: str, tmp_path: Path) -> None:
+    if not os.environ.get("CELLGATE_DATA"):
+        pytest.skip("CELLGATE_DATA is not set: the public data sets are not here")
+    try:
+        found = tag_sets.files(name, tmp_path)
+    except UsageError as error:
+        pytest.skip(str(error))
+    columns = dict(zip(("text", "spans"), found.flags[1::2] if "raw" in found.flags else (None, None), strict=True))
+    table = open_table([found.test])
+    chosen = choose_columns(table, columns)
+    rows = list(Records(table, chosen.columns, find("tag").record, ("spans",), answers=Marks(longest=True)))
+    assert len(rows) == TEST_ROWS[name]
 
 
 @pytest.mark.parametrize("name", sets.names())
@@ -168,7 +198,7 @@ def test_a_wrong_name_stops_before_any_work() -> None:
         next(bench.run("speed", ["kernel"]))
     assert bench.names("limits") == ["install", "startup", "stream", "large"]
     assert bench.names("speed") == ["kernels", "train"]
-    assert bench.names("quality") == sorted(SIZES)
+    assert bench.names("quality") == sorted([*SIZES, *tag_sets.names()])
 
 
 def test_rows_written_are_the_rows_read(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ _CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx",
 _NO_SCORES = np.zeros(0, np.float32)
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000
 _BATCH_ROWS, _BATCH_TOKENS = 64, 16_000
+_WINDOW, _MARGIN = 8_000, 250  # tokens of a long text that are scored at once, and of those around them that are read
 
 
 @dataclass(frozen=True)
@@ -81,18 +82,40 @@ class Bundle:
 
     def score_rows(self, columns: Mapping[str, Ragged]) -> Scores:
         """What the graph says of N encoded rows."""
-        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
         lengths = columns["tokens"].lengths
         found: list[Floats] = [_NO_SCORES] * len(lengths)
-        shared: dict[str, Floats] = {}
+        shared: Mapping[str, Floats] = {}
         limit = 1 if self.precision == "int8" else _BATCH_ROWS  # int8 scales are a batch's: never mix rows
         for rows in by_length(lengths, rows=limit, tokens=_BATCH_TOKENS):
-            inputs = self.source.collate({name: column.take(rows) for name, column in columns.items()})
-            made = self.session.run(list(outputs), inputs | self.initial_state(len(rows)))
-            scores, shared = by_row(dict(zip(outputs, made, strict=True)), outputs, lengths[rows])
-            for row, of_row in zip(rows.tolist(), scores, strict=True):
+            taken = {name: column.take(rows) for name, column in columns.items()}
+            long = self._by_token and lengths[rows[0]] > _WINDOW + 2 * _MARGIN
+            made = self._in_windows(taken) if long else self._run(taken)
+            shared = made.shared
+            for row, of_row in zip(rows.tolist(), made.rows, strict=True):
                 found[row] = of_row
         return Scores(found, shared)
+
+    @property
+    def _by_token(self) -> bool:
+        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
+        return "time" in outputs["scores"]
+
+    def _run(self, columns: Mapping[str, Ragged]) -> Scores:
+        """One run of the graph."""
+        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
+        lengths = columns["tokens"].lengths
+        made = self.session.run(list(outputs), self.source.collate(columns) | self.initial_state(len(lengths)))
+        return Scores(*by_row(dict(zip(outputs, made, strict=True)), outputs, lengths))
+
+    def _in_windows(self, columns: Mapping[str, Ragged]) -> Scores:
+        """Score the tokens of one long text piece by piece, each with what stands around it; memory stays bounded."""
+        length = int(columns["tokens"].lengths[0])
+        parts: list[Floats] = []
+        for start in range(0, length, _WINDOW):
+            first, last = max(0, start - _MARGIN), min(length, start + _WINDOW + _MARGIN)
+            made = self._run(self.source.part(columns, first, last))
+            parts.append(made.rows[0][start - first : start - first + _WINDOW])
+        return Scores([np.concatenate(parts)], made.shared)
 
     def initial_state(self, rows: int) -> dict[str, Array]:
         """The graph's state before a text begins, axis 0 the batch; empty for a net that reads both ways."""

@@ -27,10 +27,10 @@ SPEED = ("kernels", "train")
 
 def names(bench: Bench) -> list[str]:
     """Names of what can be measured: data sets of `quality`, parts of `cells`, measurements of the others."""
-    from cellgate.bench import cells, limits, quality, sets
+    from cellgate.bench import cells, limits, quality, sets, tag_sets
 
     known = {
-        "quality": sets.names,
+        "quality": lambda: sorted([*sets.names(), *tag_sets.names()]),
         "ablation": lambda: list(quality.ABLATION_SETS),
         "speed": lambda: list(SPEED),
         "cells": cells.names,

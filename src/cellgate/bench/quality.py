@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellgate.bench import linear, sets
+from cellgate.bench import linear, sets, tag_sets
 from cellgate.bench.child import CELLGATE, folder_bytes, run
 from cellgate.bench.machine import Record, require_extra, stamp
 from cellgate.bench.sets import Splits
@@ -41,8 +41,12 @@ def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Reco
     """
     require_extra()
     for name in names:
-        sets.find(name)  # a wrong name stops before hours of work, not after
+        (tag_sets if name in tag_sets.names() else sets).find(name)  # a wrong name stops before hours of work
     for name in names:
+        if name in tag_sets.names():
+            for seed in seeds:
+                yield {"bench": "quality", "set": name, "seed": seed, "task": "tag", **_measure_tags(name, seed)}
+            continue
         folds = sets.folds(name)
         yardstick = _mean([linear.yardstick(splits) for splits in folds])
         for seed in seeds:
@@ -81,6 +85,28 @@ def _measure(name: str, splits: Splits, seed: int, settings: Sequence[str] = ())
             "evaluate_seconds": round(asked.seconds, 1),
             "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
             "halves_on_dev": manifest["calibration"],
+            **about,
+        }
+
+
+def _measure_tags(name: str, seed: int) -> Record:
+    with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made:
+        folder = Path(made)
+        found = tag_sets.files(name, folder)
+        dev = [] if found.dev is None else ["--dev", str(found.dev)]
+        command = [*CELLGATE, "train", "tag", str(found.train), *found.flags, *dev, "-o", name]
+        command += ["--train.seed", str(seed)]
+        about = stamp([word if "/" not in word else Path(word).name for word in command])
+        trained = run(command, folder)
+        asked = run([*CELLGATE, "evaluate", name, str(found.test), *found.flags, "--json"], folder)
+        told = json.loads(asked.stdout)
+        kept = ("span_f1", "span_precision", "span_recall", "token_accuracy", "calibration_error", "n")
+        return {
+            **{key: told[key] for key in kept if key in told},
+            "train_seconds": round(trained.seconds, 1),
+            "peak_mb": round(trained.memory.peak_rss / 1e6, 1),
+            "evaluate_seconds": round(asked.seconds, 1),
+            "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
             **about,
         }
 

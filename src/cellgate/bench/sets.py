@@ -62,10 +62,15 @@ def find(name: str) -> Path:
     """Return the folder of a set; UsageError where the name, CELLGATE_DATA or the folder is wrong."""
     if name not in _READERS:
         raise UsageError(f"no data set {name!r}{nearest(name, names()) or f'; data sets: {listed(names())}'}")
+    return root_folder(_FOLDERS.get(name, name))
+
+
+def root_folder(name: str) -> Path:
+    """The folder of that name under CELLGATE_DATA; UsageError where there is none."""
     root = os.environ.get(_VARIABLE)
     if not root:
         raise UsageError(f"{_VARIABLE} is not set; let it name the folder that holds the data set's folder {name!r}")
-    folder = Path(root) / _FOLDERS.get(name, name)
+    folder = Path(root) / name
     if not folder.is_dir():
         raise UsageError(f"no folder {str(folder)!r}; put the data set there, or let {_VARIABLE} name another folder")
     return folder

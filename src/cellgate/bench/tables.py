@@ -62,6 +62,16 @@ _LOOKED_FOR = (  # of sets that have such; with the better linear model's beside
     Figure("in_scope_accuracy", "accuracy in scope", percent),
     Figure("out_of_scope_recall", "recall out of scope", percent),
 )
+_TAGGED = (
+    Figure("span_f1", "span F1", percent),
+    Figure("span_precision", "precision", percent),
+    Figure("span_recall", "recall", percent),
+    Figure("token_accuracy", "token accuracy", percent),
+    Figure("train_seconds", "training", seconds),
+    Figure("peak_mb", "peak memory", mb),
+    Figure("bundle_mb", "Bundle", mb),
+    Figure("n", "test rows", count),
+)
 _ABLATION = (
     Figure("accuracy", "accuracy", percent),
     Figure("train_seconds", "training", seconds),
@@ -114,6 +124,14 @@ _TARGETS: dict[tuple[str, str, str], Target] = {  # bench, data set or nothing, 
     **_quality_targets("dbpedia14", 5, {}),
     **_quality_targets("reuters21578", 5, {}),
     **_quality_targets("ag_news_noisy", 5, {}),
+    **_quality_targets("ud_english_ewt", 12, {"token_accuracy": 0.95}),
+    **_quality_targets("ud_chinese_gsd_v1", 8, {"token_accuracy": 0.93}),
+    **_quality_targets("ud_chinese_gsd_v1_words", 8, {"span_f1": 0.93}),
+    **_quality_targets("resume_ner", 6, {"span_f1": 0.95}),
+    **_quality_targets("msra_ner", 20, {"span_f1": 0.885}),
+    **_quality_targets("cluener2020", 15, {"span_f1": 0.69}),
+    **_quality_targets("wikiann_en", 12, {"span_f1": 0.78}),
+    **_quality_targets("wnut17", 5, {"span_f1": 0.25}),
     ("install", "", "size_mb"): Target(230, at_least=False),
     ("startup", "", "help_seconds"): Target(0.3, at_least=False),
     ("startup", "", "predict_seconds"): Target(1.0, at_least=False),
@@ -145,10 +163,12 @@ def tables(groups: Sequence[Group], named: Callable[[str], str] = str) -> list[T
     if bench == "ablation":
         return [_table(groups, "set: without, or with", _ABLATION, {}, named)]
     if bench == "quality":
-        return [
-            _table(groups, "set", _QUALITY, {"against linear": _against_linear}, named),
-            *_looked_for(groups, named),
-        ]
+        tagged = [group for group in groups if group.records[0].get("task") == "tag"]
+        labelled = [group for group in groups if group not in tagged]
+        tables = [_table(tagged, "set (tag)", _TAGGED, {}, named)] if tagged else []
+        if labelled:
+            tables.insert(0, _table(labelled, "set", _QUALITY, {"against linear": _against_linear}, named))
+        return [*tables, *_looked_for(labelled, named)]
     return [_limit(groups, named)]
 
 

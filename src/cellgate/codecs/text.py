@@ -203,6 +203,14 @@ class TextCodec:
             return self._normaliser(text)
         return Normal(self.tokenizer.normalizer.normalize_str(text), _NOWHERE, _NOWHERE)
 
+    def part(self, columns: Mapping[str, Ragged], first: int, last: int) -> dict[str, Ragged]:
+        """Of one encoded text the tokens from `first` up to, not including, `last`."""
+        tokens, unknown = columns["tokens"].values, columns["unknown"].values
+        ends = np.concatenate(([0], np.flatnonzero(unknown == 0) + 1))  # behind each unknown token's characters
+        before, inside = (np.count_nonzero(part == UNKNOWN_ID) for part in (tokens[:first], tokens[first:last]))
+        spelled = unknown[ends[before] : ends[before + inside]]
+        return {"tokens": Ragged.of([tokens[first:last]]), "unknown": Ragged.of([spelled])}
+
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as the net's inputs.
 

@@ -91,12 +91,11 @@ class ConllFile(RowFile):
         for number, line in enumerate(lines, 1):
             content = line.rstrip("\r\n")
             if content.strip():
-                cells = self._cut(content)
-                if self._is_comment(content, cells):
+                if self._is_comment(content):
                     comments.append(content)
                 else:
                     first = first or number
-                    rows.append(cells)
+                    rows.append(self._cut(content))
                 continue
             if rows and rows[0][0] != _DOCUMENT:
                 yield Sentence(first, rows, comments)
@@ -109,8 +108,9 @@ class ConllFile(RowFile):
             return line.split("\t")
         return line.rsplit(None, self.width - 1) if self.width > 1 else [line.strip()]
 
-    def _is_comment(self, line: str, cells: Sequence[str]) -> bool:
-        return line.startswith("#") and (self.kind == "conllu" or len(cells) != self.width)
+    def _is_comment(self, line: str) -> bool:
+        """In CoNLL `#` may be a token too, of a line with as many columns as the others."""
+        return line.startswith("#") and (self.kind == "conllu" or len(line.split()) != self.width)
 
     def _complaint(self, sentence: Sentence) -> str:
         for place, cells in enumerate(sentence.rows):

@@ -41,7 +41,7 @@ class Record(Row):
 class Config(TaskConfig):
     """Settings of a tagger."""
 
-    text: TextConfig = TextConfig(lowercase=False, max_tokens=20_000)
+    text: TextConfig = TextConfig(lowercase=False, max_tokens=1_000_000)
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
     )
