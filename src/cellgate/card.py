@@ -29,7 +29,7 @@ def _what(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"# A Cellgate model: {manifest['task']}\n"
     yield f"Trained by Cellgate {manifest['cellgate']} on {train_rows:,} rows, {data['mean_tokens']:.0f} tokens each"
     yield "on average. [report.html](report.html) shows how training went and where the model is wrong.\n"
-    yield f"**Labels ({len(labels)}), with their rows:** {named}{more}.\n"
+    yield f"**Labels ({len(labels)}), and how often each stands in the rows:** {named}{more}.\n"
     yield from _losses(manifest)
 
 

@@ -76,7 +76,7 @@ def _data(bundle: Bundle) -> Iterator[str]:
     labels = data["rows_by_label"]
     most = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{label} {count:,}" for label, count in most)
-    yield row("labels", f"{len(bundle.target)}, with their rows: {named}")
+    yield row("labels", f"{len(bundle.target)}, and how often each stands in the rows: {named}")
 
 
 def _settings(bundle: Bundle) -> Iterator[str]:

@@ -80,8 +80,9 @@ class TextCodec:
         if not counted:
             unit = config.unit if config.unit != "auto" else "character" if han_share(strings) > 0.5 else "word"
         tokenizer = make_tokenizer(unit, lowercase=config.lowercase, nfkc=config.nfkc)
-        limits = {"min_count": config.min_count, "max_vocabulary": config.max_vocabulary}
-        learn_vocabulary(tokenizer, texts, counted=counted, **limits)
+        learn_vocabulary(
+            tokenizer, texts, counted=counted, min_count=config.min_count, max_vocabulary=config.max_vocabulary
+        )
         lengths = [
             min(len(tokenizer.encode(text[:limit]) if isinstance(text, str) else text), config.max_tokens)
             for text in map(_whole, sample)
