@@ -3,8 +3,8 @@
 import csv
 import gzip
 import json
-import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,14 +77,18 @@ def quality_record(**figures: object) -> dict[str, object]:
     return {**record, "train_seconds": 90.0, "peak_mb": 700.0, "bundle_mb": 100.0, "linear": linear, **STAMP, **figures}
 
 
-@pytest.mark.parametrize("name", tag_sets.names())
-def test_a_set_of_tags_is_read_whole(name: str, tmp_path: Path) -> None:
-    if not os.environ.get("CELLGATE_DATA"):
-        pytest.skip("CELLGATE_DATA is not set: the public data sets are not here")
+def require_set(find_folder: Callable[[str], Path], name: str) -> None:
+    """Skip where the public data sets, or this one, are not here."""
     try:
-        found = tag_sets.files(name, tmp_path)
+        find_folder(name)
     except UsageError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("name", tag_sets.names())
+def test_a_set_of_tags_is_read_whole(name: str, tmp_path: Path) -> None:
+    require_set(tag_sets.find, name)
+    found = tag_sets.files(name, tmp_path)
     columns = dict(zip(("text", "spans"), found.flags[1::2] if "raw" in found.flags else (None, None), strict=True))
     table = open_table([found.test])
     chosen = choose_columns(table, columns)
@@ -94,12 +98,7 @@ def test_a_set_of_tags_is_read_whole(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sets.names())
 def test_a_set_is_read_whole(name: str) -> None:
-    if not os.environ.get("CELLGATE_DATA"):
-        pytest.skip("CELLGATE_DATA is not set: the public data sets are not here")
-    try:
-        sets.find(name)
-    except UsageError as error:
-        pytest.skip(str(error))
+    require_set(sets.find, name)
     splits = sets.load(name)
     labels = {label for _, value in splits.train for label in labels_of(value)}
     dev = None if splits.dev is None else len(splits.dev)

@@ -60,8 +60,9 @@ class Bundle:
         """As `predict`, but from any iterable and in constant memory."""
         records = (self.task.read(row) for row in rows)
         given = attrgetter(self.task.given[0])
-        size = lambda record: len(text_of(given(record)))  # noqa: E731
-        for chunk in chunked(records, size=size, limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+        for chunk in chunked(
+            records, size=lambda row: len(text_of(given(row))), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS
+        ):
             columns = self.source.encode([given(record) for record in chunk])
             answers = self.target.decode(self.score_rows(columns), columns, self.decision)
             for record, answer, cut in zip(chunk, answers, columns["cut"].values.tolist(), strict=True):

@@ -69,8 +69,7 @@ class Survey:
 
     prefixes: Counter[str] = field(default_factory=Counter)
     opened_by_i: int = 0  # spans whose first tag is I or E
-    parted_by_b: int = 0  # spans that begin with B right behind one of the same label
-    needless_b: int = 0  # other spans that begin with B
+    needless_b: int = 0  # spans that begin with B, and not right behind one of the same label
     unclosed: int = 0  # spans of several tokens without E, of one without S
 
     def add(self, tags: Sequence[str]) -> None:
@@ -79,12 +78,8 @@ class Survey:
         end, label = -1, ""
         for run in runs_of_tags(tags):
             head, tail = parse_tag(tags[run.first])[0], parse_tag(tags[run.last - 1])[0]
-            if head in "IE":
-                self.opened_by_i += 1
-            elif head == "B" and run.first == end and run.label == label:
-                self.parted_by_b += 1
-            elif head == "B":
-                self.needless_b += 1
+            self.opened_by_i += head in "IE"
+            self.needless_b += head == "B" and (run.first, run.label) != (end, label)
             self.unclosed += tail not in "ES"
             end, label = run.last, run.label
 

@@ -83,8 +83,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     import torch
 
     from cellgate.fit.decide import decide
-    from cellgate.fit.dev import Dev, halves_in_words
-    from cellgate.fit.dev import told as metrics_of
+    from cellgate.fit.dev import Dev, halves_in_words, metrics_of
     from cellgate.fit.loop import Data, fit
     from cellgate.nets.tables import round_tables
     from cellgate.reporting import Known, certainty, write_report

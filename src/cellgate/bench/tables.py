@@ -45,15 +45,18 @@ ABOUT = {
     "large": "A training on an invented CSV file, stopped after a set number of steps.",
 }
 
+_COSTS = (
+    Figure("train_seconds", "training", seconds),
+    Figure("peak_mb", "peak memory", mb),
+    Figure("bundle_mb", "Bundle", mb),
+    Figure("n", "test rows", count),
+)
 _QUALITY = (
     Figure("accuracy", "accuracy", percent),
     Figure("macro_f1", "macro F1", percent),
     Figure("linear.sklearn_tokens.accuracy", "linear, scikit-learn's tokens", percent),
     Figure("linear.our_tokens.accuracy", "linear, our tokens", percent),
-    Figure("train_seconds", "training", seconds),
-    Figure("peak_mb", "peak memory", mb),
-    Figure("bundle_mb", "Bundle", mb),
-    Figure("n", "test rows", count),
+    *_COSTS,
 )
 _LOOKED_FOR = (  # of sets that have such; with the better linear model's beside
     Figure("micro_f1", "micro F1", percent),
@@ -67,10 +70,7 @@ _TAGGED = (
     Figure("span_precision", "precision", percent),
     Figure("span_recall", "recall", percent),
     Figure("token_accuracy", "token accuracy", percent),
-    Figure("train_seconds", "training", seconds),
-    Figure("peak_mb", "peak memory", mb),
-    Figure("bundle_mb", "Bundle", mb),
-    Figure("n", "test rows", count),
+    *_COSTS,
 )
 _ABLATION = (
     Figure("accuracy", "accuracy", percent),

@@ -13,9 +13,10 @@ from cellgate.cli.incoming import spool
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
 from cellgate.data.readers import Cell, Problems, Table, open_table
-from cellgate.data.records import Records
+from cellgate.data.records import Records, admits
 from cellgate.data.wanted import Answers, Marks, are_whole, cell_notes, refuse_measures
 from cellgate.errors import UsageError, listed
+from cellgate.spans import Span
 from cellgate.task import Row, Task, find, names
 
 FILES_HELP = (
@@ -146,7 +147,7 @@ def _open(
 
 def _answers(task: Task, reading: Reading, separator: str | None) -> Answers | Marks:
     """How the wanted column is read: by what its field holds."""
-    if "Span" in str(task.record.model_fields[task.wanted].annotation):
+    if admits(task.record.model_fields[task.wanted].annotation, Span):
         return Marks(longest=reading.overlaps == "longest")
     return Answers(separator)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,6 +11,11 @@ from cellgate.data.rows import Cell, Problems, bad_row
 from cellgate.data.wanted import Answers, Marks
 
 Record = TypeVar("Record", bound=BaseModel)
+
+
+def admits(annotation: object, kind: type) -> bool:
+    """Whether a field of such a type may hold a value of that kind, itself or inside a tuple."""
+    return kind in (annotation, get_origin(annotation)) or any(admits(part, kind) for part in get_args(annotation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Records(Generic[Record]):
     @property
     def lists(self) -> list[str]:
         """The fields whose value may be a list."""
-        return [name for name, field in self.record.model_fields.items() if "tuple[" in str(field.annotation)]
+        return [name for name, field in self.record.model_fields.items() if admits(field.annotation, tuple)]
 
     def __iter__(self) -> Iterator[Record]:
         return self.read(Problems())

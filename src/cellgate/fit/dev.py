@@ -75,7 +75,7 @@ class Dev:
 
     def _metrics(self, scores: Scores, decision: Decision) -> dict[str, float]:
         ranked = self.target.decode(scores, self.columns, decision, top=1)
-        return told(self.target, self.truth, ranked)
+        return metrics_of(self.target, self.truth, ranked)
 
     def example(self) -> dict[str, Tensor]:
         """A small batch for tracing: three rows of several tokens, taken from the longest of the data."""
@@ -116,7 +116,7 @@ class Dev:
         return max(float(np.abs(one - other).max()) for one, other in pairs)
 
 
-def told(target: TargetCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
+def metrics_of(target: TargetCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
     """The metrics of answers."""
     return summary(target, truth, [each.value for each in ranked], [each.confidence for each in ranked])
 

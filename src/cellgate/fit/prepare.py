@@ -151,8 +151,9 @@ def _encode(
 ) -> Iterator[Counter[str]]:
     """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
     given = attrgetter(task.given[0])
-    size = lambda record: len(text_of(given(record)))  # noqa: E731
-    for chunk in chunked(records, size=size, limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS):
+    for chunk in chunked(
+        records, size=lambda row: len(text_of(given(row))), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS
+    ):
         values = [getattr(record, task.wanted) for record in chunk]
         encoded = source.encode([given(record) for record in chunk])
         cut = encoded.pop("cut")
