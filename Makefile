@@ -17,11 +17,13 @@ SANITIZE := off address,undefined thread
 	@touch $@
 
 # The module that is there goes first: it must not stand in for one that fails to build. So does a build folder that was
-# never set up whole: CMake would remember that there was no compiler.
+# never set up whole: CMake would remember that there was no compiler. What Cellgate needs comes in a step of its own:
+# some of it is built from source by tools that are not in .venv.
 .venv/installed: .venv/tools pyproject.toml $(KERNEL)
 	@ls build/cp*/build.ninja >/dev/null 2>&1 || rm -rf build/cp*
 	@rm -f src/cellgate/kernel/_native.*.so
-	$(PIP) --no-build-isolation -e '.[train,bench,dev]'
+	$(PIP) --no-build-isolation --no-deps -e .
+	$(PIP) 'cellgate[train,bench,dev]'
 	@ls src/cellgate/kernel/_native.*.so >/dev/null 2>&1 || \
 		echo 'Installed without the native kernel. To see why: CELLGATE_REQUIRE_KERNEL=1 make -B .venv/installed'
 	@touch $@
