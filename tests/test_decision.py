@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 
 from cellgate.batch import Scores
 from cellgate.codecs import Decision, LabelCodec, LabelSetCodec
-from cellgate.codecs.decision import abstaining, label_thresholds
+from cellgate.codecs.decision import abstaining, label_thresholds, trusted_threshold
 
 ROWS = st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.9]), st.booleans()), min_size=1, max_size=25)
 
@@ -49,6 +49,12 @@ def test_a_label_without_dev_rows_takes_the_common_threshold() -> None:
     probabilities = np.array([[0.9, 0.2], [0.8, 0.1], [0.3, 0.1]] * 20, np.float32)
     true = np.array([[1, 0], [1, 0], [0, 0]] * 20, np.float32)
     assert label_thresholds(probabilities, true)[1] == pytest.approx(0.55, abs=1e-6)
+
+
+def test_a_usual_threshold_far_away_does_not_hide_a_label_whose_probabilities_are_small() -> None:
+    probabilities = np.concatenate((np.full(100, 0.05), np.full(3_000, 0.001))).astype(np.float32)
+    true = (probabilities > 0.01).astype(np.float32)
+    assert 0.001 < trusted_threshold(probabilities, true, 0.5) < 0.05
 
 
 def test_below_its_threshold_an_answer_is_unknown_and_all_labels_are_alternatives() -> None:

@@ -155,8 +155,9 @@ class BagConfig(Options):
     """An n-gram must stand in this many training texts; auto: 1 for short texts of words, else 2."""
     max_weights: Count = 6_000_000
     """At most this many weights (n-grams kept x labels): bounds the size of the Bundle."""
-    penalty: Annotated[float, Field(gt=0)] = 0.5
-    """What a wrong answer costs against small weights, the C of a support vector machine."""
+    penalty: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
+    """What a wrong answer costs against small weights, the C of a support vector machine; auto: 0.5, or 1 where labels
+    are more than 20."""
 
 
 class AnswerConfig(Options):

@@ -1,5 +1,6 @@
 """From probabilities to an answer: thresholds chosen on dev, kept in the Bundle beside the codecs."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy.typing as npt
 
 from cellgate.batch import Floats
 
+_SMALLEST = 1e-6  # threshold, and distance from 1
 _FEW = 10  # dev rows of a label at which its own threshold and the common one count alike
 
 
@@ -65,9 +67,13 @@ def label_thresholds(probabilities: Floats, true: Floats) -> tuple[float, ...]:
 
 
 def trusted_threshold(probabilities: Floats, true: Floats, usual: float) -> float:
-    """As `best_threshold`, drawn to the usual one where few of the N rows are true."""
+    """As `best_threshold`, drawn to the usual one where few of the N rows are true: between their log-odds.
+
+    Half way between 0.5 and a threshold of 0.01 is not 0.25, above which nothing may ever come.
+    """
     trust = float(true.sum() / (true.sum() + _FEW))
-    return usual + (best_threshold(probabilities, true) - usual) * trust
+    best = best_threshold(probabilities, true)
+    return 1 / (1 + math.exp(-(_log_odds(usual) + (_log_odds(best) - _log_odds(usual)) * trust)))
 
 
 def best_threshold(probabilities: Floats, true: Floats) -> float:
@@ -81,6 +87,11 @@ def best_threshold(probabilities: Floats, true: Floats) -> float:
     best = int(np.argmax(2 * hits / (places + 1 + true.sum())))
     after = float(ranked[places[best] + 1]) if best + 1 < len(places) else 0.0
     return (float(ranked[places[best]]) + after) / 2
+
+
+def _log_odds(probability: float) -> float:
+    inside = min(max(probability, _SMALLEST), 1 - _SMALLEST)
+    return math.log(inside / (1 - inside))
 
 
 def _last_of_its_kind(ranked: Floats) -> npt.NDArray[np.bool_]:

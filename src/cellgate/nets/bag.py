@@ -29,7 +29,7 @@ from cellgate.nets.tables import Table, sum_rows
 
 _SHORTEST, _LONGEST = 2, 5  # characters of an n-gram inside a word
 _LONG_TEXT = 100  # tokens from which a text counts as long
-_FEW_LABELS = 20  # up to which n-grams are scaled by naive-Bayes ratios
+_FEW_LABELS = 20  # up to which n-grams are scaled by naive-Bayes ratios, and mistakes in training cost less
 _COUNT_BUCKETS = 2**22  # n-grams are told apart by this many hash values at most
 _MOST_FEATURES = 150_000_000  # that are solved for at once: 1.2 GB
 _USUAL_SHARPNESS = 4.0  # of margins that are taken for log-odds, before dev tells it
@@ -51,7 +51,8 @@ class Bag(Half):
         """`costs` [L]: how much a text of each label counts."""
         super().__init__()
         labels = len(costs)
-        self.costs = costs * config.penalty
+        usual = 0.5 if labels <= _FEW_LABELS else 1.0
+        self.costs = costs * (usual if config.penalty == "auto" else config.penalty)
         long_text = sizes.mean_tokens > _LONG_TEXT
         short_words = sizes.unit != "character" and not long_text
         self.longest = (2 if short_words else 3) if config.words == "auto" else config.words
