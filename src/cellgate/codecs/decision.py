@@ -80,13 +80,13 @@ def best_threshold(probabilities: Floats, true: Floats) -> float:
     """Threshold of the best F1 of what is true (0 or 1) over N probabilities; 0.5 where nothing is."""
     if not true.any():
         return 0.5
-    order = np.argsort(-probabilities, kind="stable")
-    ranked = probabilities[order]
-    places = np.flatnonzero(_last_of_its_kind(ranked))
-    hits = np.cumsum(true[order])[places]
-    best = int(np.argmax(2 * hits / (places + 1 + true.sum())))
-    after = float(ranked[places[best] + 1]) if best + 1 < len(places) else 0.0
-    return (float(ranked[places[best]]) + after) / 2
+    ranked = np.sort(probabilities)
+    levels, counts = np.unique(probabilities[true > 0], return_counts=True)  # F1 is best at one of what is true
+    levels, hits = levels[::-1], np.cumsum(counts[::-1])
+    first = np.searchsorted(ranked, levels)
+    best = int(np.argmax(2 * hits / (len(ranked) - first + hits[-1])))
+    below = float(ranked[first[best] - 1]) if first[best] else 0.0
+    return (float(levels[best]) + below) / 2
 
 
 def _log_odds(probability: float) -> float:
