@@ -154,6 +154,8 @@ def test_answers_on_the_command_line(several: Bundle, tmp_path: Path, capsys: py
     unknown = json.loads(told("predict", folder, "it today", "--abstain-below", "1", "--format", "jsonl"))
     assert unknown["label"] is None
     assert "price;smell" in told("predict", folder, "it cheap and scent today", "--format", "csv")
+    assert ",," in told("predict", folder, "it today", "--format", "csv")
+    assert ",(unknown)," in told("predict", folder, "it today", "--abstain-below", "1", "--format", "csv")
     file = tmp_path / "t.jsonl"
     file.write_text('{"text": "it cheap today", "label": ["price", "new"]}\n{"text": "it", "label": []}\n', "utf-8")
     out = told("evaluate", folder, str(file))

@@ -16,6 +16,7 @@ from cellgate.spans import Run, Span, bioes
 from cellgate.task import Prediction, Task
 
 Format = Literal["text", "jsonl", "csv", "conll", "html"]
+_UNKNOWN = "(unknown)"  # "I don't know", where an answer is written as words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def _text_line(prediction: Prediction, top: int) -> str:
 def _words(value: Answer) -> str:
     """An answer on one line; brackets mark what is no label."""
     if value is None:
-        return "(unknown)"
+        return _UNKNOWN
     return ", ".join(labels_of(value)) or "(none)"
 
 
@@ -73,7 +74,8 @@ def _header(task: Task, top: int) -> list[str]:
 
 def _cells(prediction: Prediction, task: Task, top: int) -> list[str]:
     cells: list[str] = [getattr(prediction.record, name) for name in task.given]
-    cells += [";".join(labels_of(prediction.value)), f"{prediction.confidence:.6f}"]
+    answer = _UNKNOWN if prediction.value is None else ";".join(labels_of(prediction.value))
+    cells += [answer, f"{prediction.confidence:.6f}"]
     for other in prediction.alternatives[: top - 1]:
         cells += [other.value, f"{other.confidence:.6f}"]
     return cells + [""] * (len(_header(task, top)) - len(cells))
