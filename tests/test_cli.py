@@ -23,6 +23,7 @@ from cellgate.data.readers import open_table
 from cellgate.data.records import Records
 from cellgate.errors import DataError
 from cellgate.metrics import TELLING_ROWS
+from cellgate.ops import GATES
 from cellgate.task import find, names
 from tests.conftest import SAMPLES
 
@@ -465,8 +466,13 @@ def test_help_and_version_load_nothing_heavy() -> None:
 def test_doctor_says_what_serves(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
-    for part in ("numpy", "torch", "onnxruntime", "serves", "refuses: ", "answering", "training"):
+    for part in ("numpy", "torch", "onnxruntime", "serves", "answering", "training"):
         assert part in out
+    for cell in GATES:
+        (names,) = (line.split(None, 2)[2] for line in out.splitlines() if line.startswith(f"cpu {cell} "))
+        assert names.endswith("reference")
+        assert ("padded" in names) == (cell != "peephole")
+    assert "refuses peephole: torch has no LSTM with peepholes" in out
 
 
 def test_doctor_finds_what_is_broken_or_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,12 +21,12 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What one backend of the recurrence says on a device."""
+    """What one backend of the recurrence says to a cell on a device."""
 
     device: str
+    cell: str
     name: str
     refusal: str  # empty: it does not refuse
-    serves: bool
 
 
 def libraries(extra: str = "") -> list[Library]:
@@ -35,16 +35,20 @@ def libraries(extra: str = "") -> list[Library]:
 
 
 def backends() -> list[Backend]:
-    """Who computes a float32 LSTM in training on each device, in the order they are asked; needs torch."""
+    """Who computes each cell in float32 on each device, in the order they are asked; needs torch.
+
+    The first that does not refuse serves.
+    """
     import torch
 
     from cellgate import ops
 
     found = []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        with torch.device(device):
-            verdicts = ops.backends("lstm", torch.zeros(2, 3, 4), ops.init_weights("lstm", 4, 4))
-        found += [Backend(device, verdict.backend, verdict.refusal or "", verdict.serves) for verdict in verdicts]
+        for cell in ops.GATES:
+            with torch.device(device):
+                verdicts = ops.backends(cell, torch.zeros(2, 3, 4), ops.init_weights(cell, 4, 4))
+            found += [Backend(device, cell, verdict.backend, verdict.refusal or "") for verdict in verdicts]
     return found
 
 

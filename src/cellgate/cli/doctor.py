@@ -51,10 +51,16 @@ def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:
 
 
 def _backends(found: Sequence[Backend]) -> Iterator[str]:
-    yield "\nBackends of the recurrence, in the order they are asked"
-    for backend in found:
-        says = f"refuses: {backend.refusal}" if backend.refusal else "serves" if backend.serves else "stands by"
-        yield row(f"{backend.device} {backend.name}", says)
+    yield "\nBackends of the recurrence, for each cell: the first serves, the others stand by"
+    willing: dict[str, list[str]] = {}
+    refused: dict[tuple[str, str], list[str]] = {}
+    for each in found:
+        if each.refusal:
+            refused.setdefault((f"{each.device} {each.name}", each.refusal), []).append(each.cell)
+        else:
+            willing.setdefault(f"{each.device} {each.cell}", []).append(each.name)
+    yield from (row(cell, ", ".join(names)) for cell, names in willing.items())
+    yield from (row(name, f"refuses {', '.join(cells)}: {why}") for (name, why), cells in refused.items())
     yield ""
 
 
