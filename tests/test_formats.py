@@ -20,7 +20,7 @@ from cellgate.cli.sources import Reading, open_as_trained, open_source, origin
 from cellgate.cli.train import Order, _plan
 from cellgate.data import parquet
 from cellgate.data.readers import Cell, Problems, Table, is_table, open_table
-from cellgate.data.wanted import Answers, alike, are_whole, cell_notes
+from cellgate.data.wanted import Answers, alike, cell_notes
 from cellgate.errors import CellgateError, DataError, UsageError
 from cellgate.task import find
 
@@ -226,13 +226,14 @@ def test_cells_are_cut_into_labels() -> None:
     assert Answers().read(" a;b ") == "a;b"
 
 
-def test_whole_numbers_lose_their_point() -> None:
-    assert are_whole(Answers().labels(["1.0", " 2.0", ""]), known=("1", "2"))
-    assert not are_whole(frozenset(["1.0", "2.1"]), known=())
-    assert not are_whole(frozenset(["1.0", "2.0"]), known=("2.0", "2.1"))
-    assert not are_whole(frozenset(), known=())
-    assert Answers(whole=True).read("3.00") == "3"
-    assert Answers(whole=True).read("v3.0") == "v3.0"
+@pytest.mark.parametrize(
+    ("written", "read"), [("1.0", "1"), (" -3.00", "-3"), ("v3.0", "v3.0"), ("2.50", "2.50"), ("1.0.0", "1.0.0")]
+)
+def test_whole_numbers_lose_their_point_wherever_they_stand(written: str, read: str) -> None:
+    assert Answers().read(written) == read
+    assert Answers(";").read(f"{written};b") == tuple(sorted((read, "b")))
+    assert TASK.read({"text": "a", "label": written}).model_dump()["label"] == read
+    assert TASK.read({"text": "a", "label": 1.0}) == TASK.read({"text": "a", "label": 1})
 
 
 def test_floats_that_pandas_wrote_are_the_labels_of_training(tmp_path: Path) -> None:
@@ -240,9 +241,10 @@ def test_floats_that_pandas_wrote_are_the_labels_of_training(tmp_path: Path) -> 
     path.write_text("text,label\na,1.0\nb,\nc,2.0\n")
     source = open_source(open_table([path]), TASK, GUESSED, Reading(skip_bad_rows=True))
     assert [record.model_dump()["label"] for record in source.records] == ["1", "2"]
-    assert source.notes == ("label: all are whole numbers, so 1.0 is read as 1",)
-    kept = open_as_trained([str(path)], TASK, GUESSED, Reading(skip_bad_rows=True), {}, known=("1.0", "2.0"))
-    assert [record.model_dump()["label"] for record in kept.records] == ["1.0", "2.0"]
+    assert source.notes == ("label: whole numbers lose their point: 1.0 is read as 1",)
+    path.write_text("text,label\na,1\nb,1.0\nc,2.5\nd,good\n")
+    mixed = open_as_trained([str(path)], TASK, GUESSED, Reading(), {})
+    assert [record.model_dump()["label"] for record in mixed.records] == ["1", "1", "2.5", "good"]
 
 
 def test_measures_are_refused_to_train_on_and_ratings_are_not(tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_measures_are_refused_to_train_on_and_ratings_are_not(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"label \(column 'label'\) holds 350 different numbers.*ranges in their place"):
         open_source(open_table([path]), TASK, GUESSED, Reading())
     path.write_text("text,label\n" + "".join(f"text {n},{n % 10 / 2}\n" for n in range(900)))
-    assert open_source(open_table([path]), TASK, GUESSED, Reading()).notes == ()
+    assert len(open_source(open_table([path]), TASK, GUESSED, Reading()).labels) == 10
 
 
 @pytest.mark.parametrize(
@@ -268,6 +270,8 @@ def test_measures_are_refused_to_train_on_and_ratings_are_not(tmp_path: Path) ->
         (["spam", "spam ", "ham"], None, ["space around labels is dropped: 'spam '"]),
         ([" spam", " ham"], None, []),
         ([("a", "b"), ()], None, []),
+        (["1;2.0", "2"], ";", ["whole numbers lose their point: 2.0 is read as 2"]),
+        (["1.5", "v2.0"], None, []),
     ],
 )
 def test_what_is_said_of_the_cells(cells: list[Cell], separator: str | None, said: list[str]) -> None:

@@ -225,6 +225,9 @@ def test_labels_of_any_hashable_type(trained, fitted, stars):
     classifier.fit(["a", "b"], ["9 ", "10"])
     assert trained["rows"][0]["label"] == "9"
     assert set(classifier.predict(texts)) == {"9 ", "10"}
+    classifier.fit(["a", "b"], [9.0, 10.0])
+    assert trained["rows"][0]["label"] == "9"
+    assert set(classifier.predict(texts)) == {9.0, 10.0}
 
 
 @pytest.mark.parametrize(

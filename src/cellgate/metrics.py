@@ -3,6 +3,7 @@
 An answer is a label, the labels of a text that may have several, its spans, or None: "I don't know".
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ Value = Labels | Spans
 Answer = Value | None
 
 CALIBRATION_BINS = 15
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
 TELLING_ROWS = 200  # dev rows from which a metric can tell epochs apart; with fewer the last epoch is kept
 
 
@@ -40,11 +42,18 @@ def parts_of(answer: Answer) -> tuple[str | Span, ...]:
     return (answer,) if isinstance(answer, str) else answer
 
 
+def plain_label(label: str) -> str:
+    """A label without the white space around it, and a whole number without its point: 3.0 is 3."""
+    label = label.strip()
+    whole = _WHOLE.fullmatch(label)
+    return whole[1] if whole else label
+
+
 def plain_labels(labels: Labels) -> Labels:
-    """Labels without the white space around them; several are sorted, each once and none empty."""
+    """A label made plain; several are sorted, each once and none empty."""
     if isinstance(labels, str):
-        return labels.strip()
-    return tuple(sorted({label.strip() for label in labels} - {""}))
+        return plain_label(labels)
+    return tuple(sorted({plain_label(label) for label in labels} - {""}))
 
 
 def spans_of(answer: Answer) -> Spans:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, work_folder
 from cellgate.config import EncoderConfig, TaskConfig, TrainConfig
 from cellgate.errors import DataError, UsageError
+from cellgate.metrics import plain_label
 from cellgate.task import find
 
 try:
@@ -227,8 +228,8 @@ def _one_axis(name: str, values: Iterable[Item]) -> list[Item]:
 
 
 def _written(label: Hashable) -> str:
-    """How the Bundle names a label; white space around it is no part of a name there."""
-    return str(label).strip()
+    """How the Bundle names a label."""
+    return plain_label(str(label))
 
 
 def _classes(names: Mapping[Hashable, str]) -> npt.NDArray[Any]:

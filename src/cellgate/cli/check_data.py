@@ -81,11 +81,7 @@ def _sources(
     train = open_source(open_input(files, reading.encoding), _TASK, columns, reading)
     given_files = {"dev": others.dev, "test": others.test}
     facts = origin(train.records)
-    rest = {
-        name: open_as_trained([path], _TASK, columns, reading, facts, train.labels)
-        for name, path in given_files.items()
-        if path
-    }
+    rest = {name: open_as_trained([path], _TASK, columns, reading, facts) for name, path in given_files.items() if path}
     return {"train": train, **rest}
 
 

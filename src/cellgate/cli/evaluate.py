@@ -43,7 +43,7 @@ def evaluate(
         bundle = bundle.abstaining_below(abstain_below)
     task, reading = bundle.task, reading or Reading()
     named = named_columns(given(columns), task.fields)
-    source = open_as_trained(files, task, named, reading, bundle.manifest["data"], bundle.target.labels)
+    source = open_as_trained(files, task, named, reading, bundle.manifest["data"])
     for note in source.notes:
         say(note)
     problems = Problems()

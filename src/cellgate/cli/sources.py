@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
 from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records, admits
-from cellgate.data.wanted import Answers, Marks, are_whole, cell_notes, refuse_measures
+from cellgate.data.wanted import Answers, Marks, cell_notes, refuse_measures
 from cellgate.errors import UsageError, listed
 from cellgate.spans import Span
 from cellgate.task import Row, Task, find, names
@@ -104,9 +104,8 @@ def open_as_trained(
     columns: Mapping[str, str | None],
     reading: Reading,
     trained: Mapping[str, Any],
-    known: Collection[str] = (),
 ) -> Source:
-    """As `open_source`; what no flag says is as in training, whose `origin` and labels are given.
+    """As `open_source`; what no flag says is as in training, whose `origin` is given.
 
     A column that no flag names is the one of the training files, where it is there.
     """
@@ -114,7 +113,7 @@ def open_as_trained(
     present = {field: name for field, name in trained.get("columns", {}).items() if name in table.columns}
     chosen = {field: column or present.get(field) for field, column in columns.items()}
     answers = _answers(task, reading, reading.label_separator or trained.get("label_separator"))
-    return _open(table, task, chosen, skip=reading.skip_bad_rows, answers=answers, known=known)
+    return _open(table, task, chosen, skip=reading.skip_bad_rows, answers=answers)
 
 
 def _open(
@@ -124,7 +123,6 @@ def _open(
     *,
     skip: bool,
     answers: Answers | Marks,
-    known: Collection[str] = (),
 ) -> Source:
     choice = choose_columns(table, columns)
     required = (task.wanted,) if task.wanted in columns else ()
@@ -133,15 +131,9 @@ def _open(
     labels: frozenset[str] = frozenset()
     for field in required:
         cells = _first_cells(records, field)
-        if isinstance(answers, Marks):
-            labels = answers.labels(cells)
-            continue
-        notes += cell_notes(cells, field, answers)
         labels = answers.labels(cells)
-        if are_whole(labels, known):
-            answers = replace(answers, whole=True)
-            records, labels = replace(records, answers=answers), answers.labels(cells)
-            notes.append(f"{field}: all are whole numbers, so 1.0 is read as 1")
+        if isinstance(answers, Answers):
+            notes += cell_notes(cells, field, answers)
     return Source(records, tuple(notes), labels)
 
 

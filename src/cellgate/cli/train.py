@@ -96,7 +96,7 @@ def _plan(
         # Where training found columns by number there is no header, and dev has no other names for them either.
         chosen = source.records.columns
         named = {field: chosen[field] if chosen[field].isdecimal() else name for field, name in named.items()}
-        sources.append(open_as_trained([order.dev], task, named, reading, facts, source.labels))
+        sources.append(open_as_trained([order.dev], task, named, reading, facts))
         facts["dev"] = origin(sources[1].records)
     for note in (note for each in sources for note in each.notes):
         say(note)

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from cellgate.data.rows import Cell
 from cellgate.errors import DataError, listed
-from cellgate.metrics import labels_of, spans_of
+from cellgate.metrics import labels_of, plain_label, plain_labels, spans_of
 from cellgate.spans import Span, longest
 
-_WHOLE = re.compile(r"[+-]?\d+\.0+")
 _BROKEN = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 _MOST_NUMBERS = 50  # distinct ones: above that they measure something and name nothing
 _SEPARATORS = ",;|"
@@ -21,27 +20,22 @@ _SEPARATORS = ",;|"
 class Answers:
     """How the cells of a wanted column are read.
 
-    Space around a label is dropped. With `separator` a cell is cut into labels; where `whole`, 3.0 is read as 3.
+    Labels are made plain, as `plain_label` says. With `separator` a cell is cut into labels.
     """
 
     separator: str | None = None
-    whole: bool = False
+
+    def cut(self, cell: Cell) -> tuple[str, ...]:
+        """Return a cell's labels as they are written."""
+        return tuple(cell.split(self.separator)) if isinstance(cell, str) and self.separator else labels_of(cell)
 
     def read(self, cell: Cell) -> Cell:
         """Return a cell's label; several as a sorted tuple, each once and none empty."""
-        if isinstance(cell, str) and self.separator:
-            cell = tuple(cell.split(self.separator))
-        if isinstance(cell, str):
-            return self._plain(cell)
-        return tuple(sorted({self._plain(label) for label in labels_of(cell)} - {""}))
+        return plain_labels(cell if isinstance(cell, str) and not self.separator else self.cut(cell))
 
     def labels(self, cells: Iterable[Cell]) -> frozenset[str]:
         """Return the distinct labels of all cells."""
         return frozenset(label for cell in cells for label in labels_of(self.read(cell))) - {""}
-
-    def _plain(self, label: str) -> str:
-        label = label.strip()
-        return label.partition(".")[0] if self.whole and _WHOLE.fullmatch(label) else label
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +56,9 @@ class Marks:
         return frozenset(label for cell in cells for label in labels_of(cell))
 
 
-def are_whole(labels: frozenset[str], known: Collection[str]) -> bool:
-    """Whether all labels are whole numbers written 1.0, as pandas does beside empty cells, and none is `known` so."""
-    return bool(labels) and labels.isdisjoint(known) and all(map(_WHOLE.fullmatch, labels))
-
-
 def refuse_measures(labels: Collection[str], field: str, column: str) -> None:
     """Stop where labels are numbers such as 1.57 in great number: classes are a few names."""
-    numbers = [label for label in sorted(labels) if _BROKEN.fullmatch(label) and not _WHOLE.fullmatch(label)]
+    numbers = [label for label in sorted(labels) if _BROKEN.fullmatch(label)]
     if len(numbers) > _MOST_NUMBERS and len(numbers) * 2 > len(labels):
         raise DataError(
             f"the {field} (column {column!r}) holds {len(numbers)} different numbers in its first rows, "
@@ -84,6 +73,9 @@ def cell_notes(cells: Sequence[Cell], field: str, answers: Answers) -> Iterator[
     plain = {text for text in texts if text == text.strip()}
     if padded := sorted({text for text in texts if text not in plain and text.strip() in plain}):
         yield f"{field}: space around labels is dropped: {listed(map(repr, padded), 5)}"
+    written = {label.strip() for cell in cells for label in answers.cut(cell)}
+    if pointed := min((label for label in written if plain_label(label) != label), default=""):
+        yield f"{field}: whole numbers lose their point: {pointed} is read as {plain_label(pointed)}"
     if answers.separator:
         if texts and not any(answers.separator in text for text in texts):
             rows = "row" if len(texts) == 1 else f"{len(texts):,} rows"

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cellgate.batch import Ids, Ints
 from cellgate.data.checks.findings import Finding, percent
+from cellgate.metrics import plain_label
 
 _SPARED = 0.05  # of the errors that the most frequent label makes: a column that leaves no more tells the label
 _ENOUGH = 50  # rows
@@ -27,7 +28,7 @@ class _Column:
     def add(self, cell: str, label: str) -> None:
         self.hashes.append(hash(cell))
         self.numbers.append(_number(cell))
-        self.copies += cell.strip() == label
+        self.copies += plain_label(cell) == label
 
 
 def column_findings(names: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Finding]:
