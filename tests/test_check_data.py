@@ -220,6 +220,31 @@ def test_other_columns_that_tell_the_label_are_named(tmp_path: Path, capsys: pyt
     assert found.report["verdict"] == "ready"
 
 
+def test_a_row_counts_for_each_column_whatever_the_others_lack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "t.jsonl"
+    rows: list[dict[str, object]] = [
+        {"text": text, "label": label, "copy": label, "note": None if n % 9 else "seen", "list": [{}], "n": n}
+        for n, (text, label) in enumerate(plain(100))
+    ]
+    rows += [{"text": "refunded", "label": "up", "paid": paid} for paid in ("yes", "no")]
+    rows += [{"text": "refunded", "label": "up", "copy": "up", "n": [1]}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    title = "the column 'copy' tells the label by its value in 100.0 % of the rows"
+    found = Checked(capsys, str(file)).found["column_tells_label"]
+    assert (found["rows"], found["title"]) == (103, title)
+
+
+def test_columns_of_some_of_the_files_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(text, label, label) for text, label in plain(100)]
+    files = [
+        written(tmp_path / "a.csv", rows, ["text", "label", "copy"]),
+        written(tmp_path / "b.csv", [("one more", "up")]),
+    ]
+    assert Checked(capsys, *files).found["column_tells_label"]["rows"] == 101
+
+
 def test_rows_sorted_by_label_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = plain(100)
     assert "sorted_by_label" not in checked(capsys, tmp_path, [rows[n * 37 % 100] for n in range(100)]).found

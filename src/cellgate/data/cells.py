@@ -83,14 +83,13 @@ class CellFile(RowFile):
         for name in columns.values():
             if heading.count(name) > 1 and header:
                 raise DataError(f"{file} has {heading.count(name)} columns {name!r}: rename one in its first line")
-            if name in heading and header:
-                positions.append(heading.index(name))
+            place = self.place(name, header=header)
+            if place is not None:
+                positions.append(place)
             elif not name.isdecimal():
                 raise no_column(self, name)
-            elif not 1 <= int(name) <= len(heading):
-                raise DataError(f"no column {name} in {file}: its first line has {len(heading)} ({listed(heading)})")
             else:
-                positions.append(int(name) - 1)
+                raise DataError(f"no column {name} in {file}: its first line has {len(heading)} ({listed(heading)})")
         return positions
 
 

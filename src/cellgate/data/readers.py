@@ -90,6 +90,16 @@ class Table:
         """Yield the first file's first well-formed rows whole, its header not; for guessing."""
         return islice(self.files[0].sample(), limit)
 
+    def cells(self, names: Sequence[str], *, header: bool) -> Iterator[tuple[str, ...]]:
+        """Yield these columns of all files' well-formed rows, the first lines not; for guessing.
+
+        What is no text is empty there, and so is what a file has no column for.
+        """
+        for file in self.files:
+            places = [file.place(name, header=header) for name in names]
+            for row in file.sample():
+                yield tuple("" if place is None else row[place] for place in places)
+
 
 @dataclass(frozen=True)
 class Lines:

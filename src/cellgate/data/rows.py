@@ -82,6 +82,12 @@ class RowFile(ABC):
     ) -> Iterator[TableRow]:
         """Read from the start; the fields in `several` may hold more than one text, as a tuple."""
 
+    def place(self, name: str, *, header: bool) -> int | None:
+        """Where a column stands in the heading, from 0, by its name or its number; None where it does not."""
+        if header and name in self.heading:
+            return self.heading.index(name)
+        return int(name) - 1 if name.isdecimal() and 1 <= int(name) <= len(self.heading) else None
+
     @abstractmethod
     def sample(self) -> Iterator[Sequence[str]]:
         """Yield well-formed rows whole, the header not, for guessing what the columns hold."""

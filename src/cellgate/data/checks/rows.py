@@ -7,7 +7,6 @@ from typing import Any
 from cellgate.data.checks.survey import PlacedRow
 from cellgate.data.records import Records
 from cellgate.data.rows import Problems
-from cellgate.errors import DataError
 from cellgate.metrics import labels_of
 
 
@@ -30,26 +29,17 @@ class LabelledRows:
                 problems.add(f"{row.place}: the {self.label} (column {columns[self.label]!r}) is empty")
 
     def other_columns(self) -> tuple[str, ...]:
-        """The columns that are neither text nor label and hold text or numbers."""
+        """The columns that are neither text nor label."""
         table, taken = self.records.table, self.records.columns
         numbers = tuple(str(number) for number in range(1, len(table.columns) + 1))
         names = table.columns if table.has_header(taken) else numbers
-        free = [name for name in names if names.count(name) == 1 and name not in taken.values()]
-        return tuple(name for name in free if self._is_readable(name))
-
-    def _is_readable(self, column: str) -> bool:
-        try:
-            return next(self._beside((column,), None), None) is not None
-        except DataError:  # a list, say, or a column that only some of the files have
-            return False
+        return tuple(name for name in names if names.count(name) == 1 and name not in taken.values())
 
     def cells(self, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield (label, cells of these columns) of every row that has them all."""
-        return self._beside(columns, Problems())
-
-    def _beside(self, columns: tuple[str, ...], problems: Problems | None) -> Iterator[tuple[str, tuple[str, ...]]]:
-        places = {f"column {number}": name for number, name in enumerate(columns)}
-        chosen = {self.label: self.records.columns[self.label], **places}
-        for row in self.records.table.rows(chosen, problems, (self.label,)):
-            labels = labels_of(self.records.answers.read(row.values[self.label]))
-            yield ", ".join(labels), tuple(str(row.values[place]) for place in places)
+        """Yield (label, cells of these columns) of every row that has a label; an absent cell is empty."""
+        table, chosen = self.records.table, self.records.columns
+        names = (chosen[self.label], *columns)
+        for written, *cells in table.cells(names, header=table.has_header(chosen)):
+            label = ", ".join(labels_of(self.records.answers.read(written)))
+            if label:
+                yield label, tuple(cells)
