@@ -97,6 +97,7 @@ def test_texts_out_of_scope_are_learned_from_dev_alone(reviews: list[dict[str, s
     task = find("classify")
     config = task.config.parse({**TINY, "answer": {"out_of_scope": "strange"}}, "test")
     dev = [*reviews[:40], *({"text": f"qua {n} zim bor {n * n}", "label": "strange"} for n in range(20))]
+    dev += [{"text": "lovely", "label": "positiv"}] * 5
     plan = Plan(
         "classify",
         config,
@@ -108,8 +109,13 @@ def test_texts_out_of_scope_are_learned_from_dev_alone(reviews: list[dict[str, s
     notes = [event.text for event in train_events(plan) if isinstance(event, Note)]
     assert any("'strange' from a probability of" in note and "of its 20 rows are found" in note for note in notes)
     bundle = cellgate.open(tmp_path / "bundle")
-    found = bundle.evaluate(dev)["labels"]["strange"]
-    assert f"{found['recall']:.1%} of its 20 rows" in " ".join(notes)
+    told = bundle.evaluate(dev)
+    assert f"{told['labels']['strange']['recall']:.1%} of its 20 rows" in " ".join(notes)
+    wrong = "5 of 65 dev rows count as wrong: label 'positiv' was never seen in training; did you mean 'positive'?"
+    assert wrong in notes
+    assert (told["unseen"], told["unseen_rows"]) == ({"positiv": 5}, 5)
+    measured = bundle.manifest["metrics"]["dev"]
+    assert {name: told[name] for name in measured} == pytest.approx(measured)
 
 
 @pytest.mark.parametrize(

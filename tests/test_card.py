@@ -18,7 +18,7 @@ MANIFEST: dict[str, Any] = {
         "dev_given": False,
         "cut_texts": 0,
         "empty_texts": 0,
-        "unseen_dev_labels": 0,
+        "unseen_dev_rows": 0,
         "rows_by_label": {"negative": 500, "positive": 700},
         "mean_tokens": 17.6,
     },
@@ -47,7 +47,7 @@ def test_an_old_manifest_makes_a_card(manifest):
 def test_what_was_lost_chosen_and_measured_is_said(manifest):
     manifest["calibration"]["calibration_error_before"] = 0.0871
     manifest["decision"] = {"abstain_below": 0.625, "thresholds": []}
-    manifest["data"] |= {"cut_texts": 1_234, "empty_texts": 2, "skipped_rows": 3, "unseen_dev_labels": 4, "dev_rows": 8}
+    manifest["data"] |= {"cut_texts": 1_234, "empty_texts": 2, "skipped_rows": 3, "unseen_dev_rows": 4, "dev_rows": 8}
     manifest["data"]["rows_by_label"] = {"a": 5_000, "b": 3}
     card = model_card(manifest)
     assert "1,234 longer than 1,000 tokens, and cut there; 2 empty, and kept; 3 bad rows" in card

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cellgate import codecs
 from cellgate.batch import Array, Ragged, Scores
 from cellgate.codecs import Decision, LabelCodec, LabelSetCodec, SpanCodec, TextCodec, TokenTagCodec, learn_labels
-from cellgate.codecs.target import NEVER_SEEN, UNSEEN
+from cellgate.codecs.target import NEVER_SEEN, OUTSIDE, UNSEEN
 from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
 from cellgate.config import TextConfig
 from cellgate.errors import BundleError, DataError
@@ -179,6 +179,18 @@ def test_a_label_never_seen_has_a_number_of_its_own_and_a_hint() -> None:
     assert codec.encode(["prais", "praise"])["label"].values.tolist() == [UNSEEN, 1]
     assert codec.unseen("prais") == "label 'prais' was never seen in training; did you mean 'praise'?"
     assert codec.unseen("zzz") == "label 'zzz' was never seen in training; known: complaint, praise"
+    assert codec.all_unseen({"zzz": 1, "prais": 2000}) == (
+        f"{codec.unseen('prais')}; all of them, with their rows: 'prais' (2,000), 'zzz' (1)"
+    )
+
+
+def test_the_label_out_of_scope_is_told_from_others_never_seen(tmp_path: Path) -> None:
+    codec = LabelCodec(("a", "b"), (2, 2), "strange")
+    columns = codec.encode(["strange", "b", "b?"])
+    assert columns["label"].values.tolist() == [OUTSIDE, 1, UNSEEN]
+    assert codec.truth(columns) == ["strange", "b", NEVER_SEEN]
+    assert codecs.load(tmp_path, codecs.save(codec, tmp_path)) == codec
+    assert LabelCodec(("a", "b"), (2, 2), "b").encode(["b"])["label"].values.tolist() == [1]
 
 
 @pytest.mark.parametrize(

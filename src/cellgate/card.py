@@ -40,7 +40,7 @@ def _losses(manifest: Mapping[str, Any]) -> Iterator[str]:
         (data["cut_texts"], f"longer than {most:,} tokens, and cut there"),
         (data["empty_texts"], "empty, and kept"),
         (data.get("skipped_rows", 0), "bad rows, and left out"),
-        (data["unseen_dev_labels"], "dev rows with a label that no training row has"),
+        (data["unseen_dev_rows"], "dev rows with a label that no training row has"),
     )
     said = "; ".join(f"{count:,} {what}" for count, what in counts if count)
     yield f"**Cut, empty, left out:** {said or 'nothing'}."

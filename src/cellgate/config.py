@@ -168,7 +168,7 @@ class AnswerConfig(Options):
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Choose that threshold on dev: this share of the answers given shall be right."""
     out_of_scope: str = ""
-    """The label of texts that fit no other, also of dev rows with labels new to training; dev chooses its threshold."""
+    """The label of texts that fit no other; rows of it in dev are enough, and choose its threshold."""
 
     @model_validator(mode="after")
     def _one_threshold(self) -> Self:

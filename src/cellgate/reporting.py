@@ -81,7 +81,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
             facts.cut_texts,
             facts.empty_texts,
             manifest["data"].get("skipped_rows", 0),
-            facts.unseen_dev_labels,
+            facts.unseen_dev_rows,
         ),
         dev=DevAnswers(
             tuple(truth),

@@ -64,7 +64,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         if not is_prepared(work / "data"):
             yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
         prepared = load_prepared(work / "data")
-        yield from notes(prepared, plan.config.answer.out_of_scope)
+        yield from notes(prepared)
         yield from _fit_and_write(plan, task, prepared, work)
         shutil.rmtree(work)
     except (DataError, UsageError):
@@ -97,12 +97,12 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     if config.train.imbalance == "sampling":
         chances = even_chances(prepared.groups[prepared.train])
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
-    dev = Dev(data, prepared.dev, target, config.answer.out_of_scope)
+    dev = Dev(data, prepared.dev, target)
     progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
     round_tables(net)
     yield Work("calibrating", 0, None)
     scores = dev.scores(net)
-    chosen = target.decide(scores, dev.truth, config.answer.out_of_scope)
+    chosen = target.decide(scores, dev.truth)
     before = target.decode(scores, dev.columns, chosen, top=1)
     told: dict[str, float] = dict(net.calibrate(dev.batches()))
     if worth := halves_in_words(told):

@@ -13,7 +13,7 @@ from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import FILES_HELP, Reading, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
-from cellgate.errors import UsageError, listed
+from cellgate.errors import UsageError
 
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
@@ -69,10 +69,8 @@ def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
     unseen: dict[str, int] = result["unseen"]
     if not unseen:
         return
-    named = [f"{label!r} ({count:,})" for label, count in sorted(unseen.items(), key=lambda item: -item[1])]
-    first = bundle.target.unseen(max(unseen, key=lambda label: unseen[label]))
-    more = f"; all of them, with their rows: {listed(named)}" if len(unseen) > 1 else ""
-    say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {first}{more}")
+    told = bundle.target.all_unseen(unseen)
+    say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {told}")
 
 
 evaluate.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]

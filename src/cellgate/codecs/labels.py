@@ -9,7 +9,7 @@ import numpy as np
 
 from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision, label_thresholds, trusted_threshold
-from cellgate.codecs.target import MOST, NEVER_SEEN, UNSEEN, Ranked, TargetCodec
+from cellgate.codecs.target import MOST, NEVER_SEEN, OUTSIDE, UNSEEN, Ranked, TargetCodec
 from cellgate.codecs.text import Given
 from cellgate.errors import DataError
 from cellgate.metrics import Value, accuracy, exact_match, labels_of, macro_f1, micro_f1
@@ -59,8 +59,10 @@ class LabelCodec(LabelsCodec):
         return cls.of(counts, counts.total(), "name the label column")
 
     def encode(self, values: Sequence[Value], columns: Mapping[str, Ragged] = NOTHING) -> dict[str, Ragged]:  # noqa: ARG002
-        """Number of each label, UNSEEN where it was never trained on: {"label": B rows of one number}."""
+        """Number of each label, OUTSIDE or UNSEEN where it was never trained on: {"label": B rows of one number}."""
         numbers: dict[Value, int] = {label: number for number, label in enumerate(self.labels)}
+        if self.out_of_scope:
+            numbers.setdefault(self.out_of_scope, OUTSIDE)
         flat = np.fromiter((numbers.get(self.normal(value), UNSEEN) for value in values), np.int32, len(values))
         return {"label": Ragged(flat, np.arange(len(values) + 1))}
 
@@ -79,7 +81,7 @@ class LabelCodec(LabelsCodec):
 
     def truth(self, columns: Mapping[str, Ragged]) -> list[Value]:
         """Labels of encoded rows; what was never trained on is NEVER_SEEN."""
-        names = (*self.labels, NEVER_SEEN)  # number -1 is the last
+        names = (*self.labels, self.out_of_scope, NEVER_SEEN)  # OUTSIDE and UNSEEN count from the end
         return [names[number] for number in columns["label"].values.tolist()]
 
     def decode(
@@ -115,13 +117,13 @@ class LabelCodec(LabelsCodec):
         best: Floats = 1 - np.exp(scores.max(1))
         return best
 
-    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:
+    def decide(self, scores: Scores, truth: Sequence[Value]) -> Decision:
         """Choose on dev from where on a text is out of scope, for the best F1 of that label."""
-        if not out_of_scope:
+        if not self.out_of_scope:
             return Decision()
-        strange = np.array([label == out_of_scope for label in truth], np.float32)
-        ends = trusted_threshold(self.outside(np.asarray(scores.rows), out_of_scope), strange, 0.5)
-        return Decision(out_of_scope=out_of_scope, scope_ends=ends)
+        outside = np.array([label == self.out_of_scope for label in truth], np.float32)
+        ends = trusted_threshold(self.outside(np.asarray(scores.rows), self.out_of_scope), outside, 0.5)
+        return Decision(out_of_scope=self.out_of_scope, scope_ends=ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class LabelSetCodec(LabelsCodec):
             answers.append(Ranked(value, sure, pairs))
         return answers
 
-    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:  # noqa: ARG002
+    def decide(self, scores: Scores, truth: Sequence[Value]) -> Decision:
         """Choose each label's threshold on dev; scores are log-probabilities [N, labels]."""
         target = self.collate(self.encode(truth))["label"].astype(np.float32)
         return Decision(thresholds=label_thresholds(np.exp(np.asarray(scores.rows)), target))

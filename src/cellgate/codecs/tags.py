@@ -123,7 +123,7 @@ class ChainCodec(TargetCodec):
             answers.append(Ranked(given, path.probability(0, count), ()))
         return answers
 
-    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:  # noqa: ARG002
+    def decide(self, scores: Scores, truth: Sequence[Value]) -> Decision:  # noqa: ARG002
         """Choose nothing: the best path is the answer."""
         return Decision()
 

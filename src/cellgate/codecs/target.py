@@ -18,6 +18,7 @@ from cellgate.metrics import Answer, Value
 
 MOST = 5  # answers given to a row, best first
 UNSEEN = -1  # the number of a label never seen in training
+OUTSIDE = -2  # that of the label out of scope, where it was never seen either
 NEVER_SEEN = "label never seen in training"  # its name where only its number is known
 
 
@@ -54,6 +55,8 @@ class TargetCodec(ABC):
 
     labels: tuple[str, ...]
     rows: tuple[int, ...]
+    out_of_scope: str = ""
+    """The label of texts that fit no other, if there is one; training rows need not have it."""
 
     @classmethod
     def of(cls, counts: Counter[str], rows: int, remedy: str) -> Self:
@@ -96,7 +99,7 @@ class TargetCodec(ABC):
         """Answers by the scores of B rows, with the `top` best labels each where there are such."""
 
     @abstractmethod
-    def decide(self, scores: Scores, truth: Sequence[Value], out_of_scope: str) -> Decision:
+    def decide(self, scores: Scores, truth: Sequence[Value]) -> Decision:
         """Choose thresholds by the scores of N dev rows and their labels."""
 
     @abstractmethod
@@ -118,11 +121,17 @@ class TargetCodec(ABC):
         hint = nearest(value, self.labels)
         return f"label {value!r} was never seen in training{hint or f'; known: {listed(self.labels)}'}"
 
+    def all_unseen(self, rows: Mapping[str, int]) -> str:
+        """Say which labels were never trained on, each with its rows, the most frequent first."""
+        ranked = sorted(rows.items(), key=lambda item: -item[1])
+        named = listed(f"{label!r} ({count:,})" for label, count in ranked)
+        return self.unseen(ranked[0][0]) + (f"; all of them, with their rows: {named}" if len(ranked) > 1 else "")
+
     def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
         """Return the labels and their rows; nothing is written."""
-        return {"labels": list(self.labels), "rows": list(self.rows)}
+        return {"labels": list(self.labels), "rows": list(self.rows), "out_of_scope": self.out_of_scope}
 
     @classmethod
     def load(cls, folder: Path, state: dict[str, Any]) -> Self:  # noqa: ARG003
-        """Read back what `save` returned; older Bundles do not tell the rows."""
-        return cls(tuple(state["labels"]), tuple(state.get("rows", ())))
+        """Read back what `save` returned; older Bundles tell the labels only."""
+        return cls(tuple(state["labels"]), tuple(state.get("rows", ())), state.get("out_of_scope", ""))

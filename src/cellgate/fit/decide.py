@@ -12,14 +12,14 @@ from cellgate.errors import DataError, listed, nearest
 from cellgate.metrics import Value
 
 
-def check(config: AnswerConfig, target: TargetCodec, *, strange_dev_rows: int) -> None:
+def check(target: TargetCodec, *, outside_dev_rows: int) -> None:
     """Refuse a label out of scope that nothing can be learned about: DataError."""
-    name = config.out_of_scope
+    name = target.out_of_scope
     if not name:
         return
     if target.no_scope:
         raise DataError(f"answer.out_of_scope: {target.no_scope}")
-    if name not in target.labels and not strange_dev_rows:
+    if name not in target.labels and not outside_dev_rows:
         hint = nearest(name, target.labels) or f"; labels: {listed(target.labels)}"
         raise DataError(f"answer.out_of_scope: no row has the label {name!r}{hint}")
 
@@ -32,9 +32,9 @@ def decide(
     truth: Sequence[Value],
 ) -> tuple[Decision, list[str]]:
     """Choose by dev rows when an answer is given; and say what that does."""
-    chosen = target.decide(scores, truth, config.out_of_scope)
+    chosen = target.decide(scores, truth)
     ranked = target.decode(scores, columns, chosen, top=1)
-    told = [_scope(chosen, ranked, truth)] if config.out_of_scope else []
+    told = [_scope(chosen, ranked, truth)] if target.out_of_scope else []
     if config.precision is None and not config.abstain_below:
         return chosen, told
     judged = target.judge(truth, [each.value for each in ranked], [each.confidence for each in ranked])

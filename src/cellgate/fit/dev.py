@@ -12,7 +12,7 @@ from torch import Tensor
 from cellgate.batch import Ints, Ragged, Scores
 from cellgate.bundle import Bundle, by_row, summary
 from cellgate.codecs import Decision, TargetCodec
-from cellgate.codecs.target import NEVER_SEEN, Ranked
+from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
 from cellgate.fit.loop import Data
 from cellgate.metrics import Value
@@ -29,7 +29,6 @@ class Dev:
     data: Data
     rows: Ints
     target: TargetCodec
-    out_of_scope: str  # the label of rows that fit no other, or nothing
 
     @property
     def order(self) -> Ints:
@@ -63,15 +62,12 @@ class Dev:
     @cached_property
     def truth(self) -> list[Value]:
         """Their answers, in the order of `batches`."""
-        truth = self.target.truth(self.columns)
-        if self.out_of_scope:  # a label that no training row has fits no text of training
-            truth = [self.out_of_scope if label == NEVER_SEEN else label for label in truth]
-        return truth
+        return self.target.truth(self.columns)
 
     def metrics(self, net: Net) -> dict[str, float]:
         """The metrics of the net as it is, with the best thresholds there are."""
         scores = self.scores(net)
-        return self._metrics(scores, self.target.decide(scores, self.truth, self.out_of_scope))
+        return self._metrics(scores, self.target.decide(scores, self.truth))
 
     def _metrics(self, scores: Scores, decision: Decision) -> dict[str, float]:
         ranked = self.target.decode(scores, self.columns, decision, top=1)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from cellgate import codecs
 from cellgate.batch import Ints, chunked
 from cellgate.codecs import Given, TargetCodec, TextCodec, text_of
-from cellgate.codecs.target import UNSEEN
+from cellgate.codecs.target import OUTSIDE, UNSEEN
 from cellgate.config import TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
@@ -38,7 +38,8 @@ class Facts:
     dev_given: bool
     cut_texts: int
     empty_texts: int
-    unseen_dev_labels: int
+    unseen_dev_rows: int
+    unseen_dev_labels: dict[str, int]  # with their rows
     lost_spans: int
     rows_by_label: dict[str, int]
     mean_tokens: float
@@ -95,7 +96,7 @@ def prepare(
         values.append(shared.setdefault(value, value))
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
-    target = task.target(config)(values)
+    target = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
     groups = target.rarest(values)
     train_rows, dev_rows = _hold_out(groups, dev, config)
     yield Work("learning the vocabulary", 0, None)
@@ -107,20 +108,23 @@ def prepare(
     (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
     writer = RowWriter(folder)
     counts: Counter[str] = Counter()
+    unseen: Counter[str] = Counter()
     try:
-        for counted in _encode(task, source, target, chain(train, dev or ()), writer):
+        for counted, labels in _encode(task, source, target, chain(train, dev or ()), writer):
             counts += counted
+            unseen += labels
             yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
-        if counts["unseen"] == len(dev_rows) and not target.no_scope and not config.answer.out_of_scope:
+        if counts["unseen"] == len(dev_rows) and not target.no_scope:
             raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
-        check(config.answer, target, strange_dev_rows=counts["unseen"])
+        check(target, outside_dev_rows=counts["outside"])
         facts = Facts(
             rows=len(train_rows) + len(dev_rows),
             dev_rows=len(dev_rows),
             dev_given=dev is not None,
             cut_texts=counts["cut"],
             empty_texts=counts["empty"],
-            unseen_dev_labels=counts["unseen"],
+            unseen_dev_rows=counts["unseen"],
+            unseen_dev_labels=dict(unseen),
             lost_spans=counts["lost"],
             rows_by_label=dict(sorted(Counter(chain.from_iterable(map(labels_of, values))).items())),
             mean_tokens=source.mean_tokens,
@@ -148,9 +152,9 @@ def _hold_out(groups: Ints, dev: Iterable[Row] | None, config: TaskConfig) -> tu
 
 def _encode(
     task: Task, source: TextCodec, target: TargetCodec, records: Iterator[Row], writer: RowWriter
-) -> Iterator[Counter[str]]:
-    """Write all records; tells of each chunk how many texts were cut or empty and how many labels are unseen."""
-    given = attrgetter(task.given[0])
+) -> Iterator[tuple[Counter[str], Counter[str]]]:
+    """Write all records; tells of each chunk how many texts were cut or empty, and rows by labels that are unseen."""
+    given, known = attrgetter(task.given[0]), {*target.labels, target.out_of_scope}
     for chunk in chunked(
         records, size=lambda row: len(text_of(given(row))), limit=_CHUNK_ROWS, total=_CHUNK_CHARACTERS
     ):
@@ -160,12 +164,17 @@ def _encode(
         answers = target.encode(values, encoded)
         writer.add(encoded | answers)
         (numbers,) = answers.values()
-        yield Counter(
+        unseen = np.unique(np.repeat(np.arange(len(chunk)), numbers.lengths)[numbers.values == UNSEEN]).tolist()
+        counts = Counter(
             cut=int(cut.values.sum()),
             empty=sum(not text_of(given(record)).strip() for record in chunk),
-            unseen=len(np.unique(np.repeat(np.arange(len(chunk)), numbers.lengths)[numbers.values == UNSEEN])),
+            unseen=len(unseen),
+            outside=int((numbers.values == OUTSIDE).sum()),
             lost=target.lost(values, encoded),
         )
+        named = [labels_of(values[row]) for row in unseen]
+        strange = [set(labels) - known or {", ".join(labels)} for labels in named]  # known ones: too many for one text
+        yield counts, Counter(chain.from_iterable(strange))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +190,8 @@ class _Texts:
         return (getattr(record, field) for record, keep in zip(self.records, self.chosen, strict=True) if keep)
 
 
-def notes(prepared: Prepared, out_of_scope: str) -> Iterator[Event]:
-    """What the user should be told of the data; dev rows with other labels are `out_of_scope` where that is named."""
+def notes(prepared: Prepared) -> Iterator[Event]:
+    """What the user should be told of the data."""
     facts, source = prepared.facts, prepared.source
     how = "given" if facts.dev_given else "held out"
     yield Note(
@@ -207,8 +216,9 @@ def notes(prepared: Prepared, out_of_scope: str) -> Iterator[Event]:
         )
     if facts.empty_texts:
         yield Note(f"{facts.empty_texts:,} of {facts.rows:,} texts are empty; they were kept")
-    if facts.unseen_dev_labels and not out_of_scope:
-        yield Note(f"{facts.unseen_dev_labels:,} dev rows have a label that no training row has; they count as wrong")
+    if facts.unseen_dev_rows:
+        told = prepared.target.all_unseen(facts.unseen_dev_labels)
+        yield Note(f"{facts.unseen_dev_rows:,} of {facts.dev_rows:,} dev rows count as wrong: {told}")
     if text := alike(facts.rows_by_label):
         yield Note(text)
     rare = [label for label, count in facts.rows_by_label.items() if count < _RARE]
