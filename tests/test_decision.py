@@ -128,7 +128,9 @@ def test_without_training_rows_out_of_scope_is_what_no_label_fits() -> None:
 def test_where_scope_ends_is_chosen_on_dev() -> None:
     codec = LabelCodec(("a", "b", "none"), (5, 5, 5), "none")
     decision = codec.decide(Scores(OOS), ["none", "a", "none"])
-    assert 0.4 < decision.scope_ends < 0.5  # two rows: near the usual 0.5
+    assert 0.25 < decision.scope_ends < 1 / 3  # two rows: near the label's share in training
+    rare = LabelCodec(("a", "b", "none"), (500, 499, 1), "none").decide(Scores(OOS), ["a", "a", "a"])
+    assert rare.scope_ends == pytest.approx(0.001)  # no row
     many = codec.decide(Scores(np.repeat(OOS, 100, axis=0)), ["none"] * 100 + ["a"] * 100 + ["none"] * 100)
     assert 0.1 < many.scope_ends < 0.2
     strange = LabelCodec(("a", "b", "c"), (5, 5, 5), "none").decide(Scores(OOS), ["a", "none", "c"])
