@@ -11,7 +11,7 @@ import os
 import random
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -25,6 +25,7 @@ Example = tuple[str, Labels]  # a text and its label, or its labels
 _FOLDS = 5
 _FOLDERS = {  # of sets that are another use of a folder
     "ag_news_noisy": "ag_news",
+    "chnsenticorp_unseen": "chnsenticorp",
     "clinc150_scope": "clinc150",
     "imdb_to_mr": "mr",
     "imdb_to_sst2": "sst2",
@@ -158,6 +159,13 @@ def _chnsenticorp(folder: Path) -> Splits:
     return Splits(rows("train.tsv.gz"), rows("dev.tsv"), rows("test.tsv"))
 
 
+def _chnsenticorp_unseen(folder: Path) -> Splits:
+    """Judged by the test rows alone whose texts no training row has."""
+    splits = _chnsenticorp(folder)
+    seen = {text for text, _ in splits.train}
+    return replace(splits, test=[row for row in splits.test if row[0] not in seen])
+
+
 def _sst2(folder: Path) -> Splits:
     def rows(part: str) -> list[Example]:
         return [(text, label) for text, label in _columns(folder / f"{part}.tsv")]
@@ -279,6 +287,7 @@ _READERS: dict[str, Callable[[Path], Splits | list[Splits]]] = {
     "ag_news_noisy": _ag_news_noisy,
     "banking77": _banking77,
     "chnsenticorp": _chnsenticorp,
+    "chnsenticorp_unseen": _chnsenticorp_unseen,
     "clinc150": _clinc150,
     "clinc150_scope": _clinc150_scope,
     "dbpedia14": _dbpedia14,
