@@ -27,6 +27,7 @@ SIZES = {  # rows of train, dev and test as data/README.md counts them, and labe
     "ag_news_noisy": (10_000, None, 7_600, 4),
     "banking77": (10_003, None, 3_080, 77),
     "chnsenticorp": (9_600, 1_200, 1_200, 2),
+    "chnsenticorp_unseen": (9_600, 1_200, 869, 2),
     "clinc150": (15_000, 3_000, 4_500, 150),
     "clinc150_scope": (15_100, 3_100, 5_500, 151),
     "dbpedia14": (11_200, None, 2_800, 14),
