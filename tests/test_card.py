@@ -38,7 +38,8 @@ def test_an_old_manifest_makes_a_card(manifest):
     assert "**Cut, empty, left out:** nothing." in card
     assert "| macro F1 | 0.9000 |" in card
     assert "uncalibrated" not in card
-    assert "It always answers" in card
+    assert "It never says that it does not know" in card
+    assert "fit none of the labels" not in card
     assert "uneven" not in card
     assert "tell little" not in card
     assert "(report.html)" in card
@@ -54,6 +55,8 @@ def test_what_was_lost_chosen_and_measured_is_said(manifest):
     assert "4 dev rows with a label that no training row has" in card
     assert "| calibration error, uncalibrated | 0.0871 |" in card
     assert "less than 62.5% sure is not given" in card
+    manifest["decision"] |= {"out_of_scope": "other_things", "scope_ends": 0.02}
+    assert r"none of the labels (other\_things) where that is at least" in " ".join(model_card(manifest).split())
     assert "3 to 5,000 rows" in card
     assert "each one moves a share by 12.5%" in card
     assert dev_role(8) in card

@@ -63,18 +63,22 @@ def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _use(manifest: Mapping[str, Any]) -> Iterator[str]:
-    below = manifest.get("decision", {}).get("abstain_below", 0.0)
+    decision = manifest.get("decision", {})
+    below, outside = decision.get("abstain_below", 0.0), decision.get("out_of_scope", "")
     yield "## How to use it\n"
     yield '    cellgate predict FOLDER "a text"'
     yield "    cellgate evaluate FOLDER test.csv\n"
     yield "or in Python, without torch:\n"
     yield "    import cellgate"
     yield '    cellgate.open("FOLDER").predict(["a text"])\n'
+    if outside:
+        yield f"A text is told to fit none of the labels ({_plain(outside)}) where that is at least"
+        yield f"{decision['scope_ends']:.1%} probable: the threshold was chosen on the dev rows.\n"
     if below:
         yield f"An answer less than {below:.1%} sure is not given: the model says that it does not know."
     else:
-        yield "It always answers. Where a wrong answer costs much, train it with `--answer.precision 0.95`, say:"
-        yield "it then knows how sure it must be, and else says that it does not know."
+        yield "It never says that it does not know. Where a wrong answer costs much, train it with"
+        yield "`--answer.precision 0.95`, say: it then knows how sure it must be, and says so where it is not."
 
 
 def _limits(manifest: Mapping[str, Any]) -> Iterator[str]:
