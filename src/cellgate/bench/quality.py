@@ -30,7 +30,7 @@ _ABLATED: dict[str, tuple[str, ...]] = {  # what is left out or put in place, an
     "no label smoothing": ("--head.label-smoothing", "0"),
     "linear half: words alone": ("--bag.characters", "false", "--bag.words", "1"),
 }
-ABLATION_SETS = ("trec", "sst2", "chnsenticorp")
+ABLATION_SETS = ("trec", "sst2", "toutiao_5k")
 
 
 def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Record]:
