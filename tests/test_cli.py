@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -17,7 +18,7 @@ from cellgate import doctor
 from cellgate.card import dev_role
 from cellgate.cli import run
 from cellgate.cli.incoming import batches
-from cellgate.cli.settings import resolve
+from cellgate.cli.settings import resolve, setting_flags
 from cellgate.config import setting_names
 from cellgate.data.readers import open_table
 from cellgate.data.records import Records
@@ -151,6 +152,21 @@ def test_the_printed_config_read_back_is_the_same_config(
     cls = find(task).config
     assert resolve(cls, str(file), None) == cls.parse(yaml.safe_load(printed), "test")
     assert resolve(cls, str(file), None).train.learning_rate == 1e-4
+
+
+@pytest.mark.parametrize("task", names())
+def test_every_choice_of_a_setting_can_be_typed(task: str) -> None:
+    cls = find(task).config
+    typed = 0
+    for group, field in cls.model_fields.items():
+        kind: Any = field.annotation
+        for setting, inner in kind.model_fields.items():
+            words = [word for word in get_args(inner.annotation) if isinstance(word, str)]
+            for word in words:
+                flags = setting_flags(cls)(**{group: setting_flags(kind)(**{setting: word})})
+                assert getattr(getattr(resolve(cls, None, flags), group), setting) == word
+                typed += 1
+    assert typed > 10
 
 
 def test_flags_override_the_file_and_leave_the_rest_of_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def resolve(cls: type[TaskConfig], path: str | None, flags: object) -> TaskConfi
     values = read_settings(path) if path else {}
     if path:
         cls.parse(values, path)  # so that the message names the file where the file is wrong
-    return cls.parse(_merged(values, _typed(given(flags))), "the flags")
+    return cls.parse(_merged(values, _typed(cls, given(flags))), "the flags")
 
 
 def read_settings(path: str) -> dict[str, Any]:
@@ -88,8 +88,26 @@ def read_settings(path: str) -> dict[str, Any]:
     return values
 
 
-def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(value) if isinstance(value, str) else _typed(value) for name, value in values.items()}
+def _typed(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401  the annotation of a group
+    """Flags as values of the settings of a class: a word that is one of a setting's choices stays a word."""
+    kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+    return {
+        name: _typed(kinds[name], value)
+        if not isinstance(value, str)
+        else value
+        if value in _words(kinds[name])
+        else _value(value)
+        for name, value in values.items()
+    }
+
+
+def _words(kind: Any) -> list[str]:  # noqa: ANN401  annotations of any kind
+    """The choices of a setting that are words."""
+    if get_origin(kind) is Literal:
+        return [choice for choice in get_args(kind) if isinstance(choice, str)]
+    if get_origin(kind) is Annotated:
+        return _words(get_args(kind)[0])
+    return [word for part in get_args(kind) if get_origin(kind) in (Union, UnionType) for word in _words(part)]
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  the settings class judges it
