@@ -17,7 +17,7 @@ from cellgate.batch import TextSizes
 from cellgate.codecs import LabelCodec, LabelSetCodec, TextCodec
 from cellgate.codecs.text import WORD_END, WORD_START
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
-from cellgate.nets import Bag, Encoder, Head, Net, Reader
+from cellgate.nets import Bag, Encoder, Head, Net, Reader, settle
 from cellgate.nets import encoder as encoder_module
 from cellgate.nets.calibration import USUAL_SHARE, best_scale, best_share, best_temperature, log_softmax
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
@@ -28,6 +28,7 @@ from cellgate.text.tokens import Unit
 
 CLASSIFY = task.find("classify")
 CLOSE = 1e-5  # float32 sums of some twenty terms of size 1, taken in another order
+HALF = 2e-3  # values up to 4, rounded to half precision
 CELLS: tuple[Cell, ...] = ("lstm", "peephole", "gru", "rnn")
 KNOWN = {
     "word": ["the", "cat", "sat", "on", "a", "mat", ";", "ada", "met", "bob", "in", "rome"],
@@ -292,6 +293,25 @@ def test_a_token_is_its_own_vector_plus_those_of_its_ngrams(unit: Unit) -> None:
         wanted = own[number] + torch.stack([shared[gram % len(shared)] for gram in grams]).mean(0)
         torch.testing.assert_close(vector, wanted, atol=CLOSE, rtol=CLOSE)
         before = literal_token(points)
+
+
+@pytest.mark.parametrize("unit", CODECS)
+@torch.no_grad()
+def test_a_settled_net_knows_its_words_and_reads_others(unit: Unit) -> None:
+    torch.manual_seed(3)
+    codec = CODECS[unit]
+    config = EncoderConfig(embedding=6, hidden=5, buckets=64, spelling=4)
+    encoder = Encoder(config, codec.sizes, torch.randn(len(codec), 3)).eval()
+    texts = [KNOWN[unit][:4], [UNKNOWN[unit][0], KNOWN[unit][5], UNKNOWN[unit][1]], KNOWN[unit][6:7]]
+    batches = [inputs_of(unit, some) for some in (texts, texts[1:2], texts[2:])]
+    wanted = [dense(encoder.vectors(batch, encoder.initial_state(len(batch["lengths"])))[0]) for batch in batches]
+    settle(encoder, torch.from_numpy(codec.spellings))
+    for batch, before in zip(batches, wanted, strict=True):
+        after = dense(encoder.vectors(batch, encoder.initial_state(len(batch["lengths"])))[0])
+        torch.testing.assert_close(after, before, atol=HALF, rtol=0)
+    sizes = {name: len(value) for name, value in encoder.vectors.state_dict().items()}
+    assert sizes["own.weight"] == sizes["given.0.weight"] == (1 if unit == "word" else len(codec))
+    assert sizes.get("settled.weight") == (len(codec) if unit == "word" else None)
 
 
 @pytest.mark.parametrize("layers", [1, 2])

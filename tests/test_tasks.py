@@ -8,7 +8,7 @@ import torch
 
 from cellgate import task
 from cellgate.bundle import Bundle
-from cellgate.nets import Net
+from cellgate.nets import Net, settle
 from cellgate.training import train
 
 SMALL = {"embedding": 24, "hidden": 16, "buckets": 512}
@@ -59,6 +59,7 @@ def test_the_graph_equals_the_net(learned: Bundle) -> None:
     from safetensors.torch import load_file
 
     net = _net(learned)
+    settle(net, torch.from_numpy(learned.source.spellings))
     net.load_state_dict(load_file(learned.folder / "weights.safetensors"))
     net.eval()
     texts = [getattr(row, learned.task.given[0]) for row in learned.task.toy]

@@ -85,7 +85,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words, metrics_of
     from cellgate.fit.loop import Data, fit
-    from cellgate.nets.tables import round_tables
+    from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
 
     config = plan.config
@@ -99,7 +99,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target)
     progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
-    round_tables(net)
+    settle(net, torch.from_numpy(source.spellings))
     yield Work("calibrating", 0, None)
     scores = dev.scores(net)
     chosen = target.decide(scores, dev.truth)

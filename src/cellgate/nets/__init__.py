@@ -10,6 +10,7 @@ from cellgate.nets.outputs import Sigmoid, Softmax, label_weights, make_output
 from cellgate.nets.reader import Reader
 from cellgate.nets.recurrent import Recurrent
 from cellgate.nets.tagger import Tagger
+from cellgate.nets.vectors import settle
 
 __all__ = [
     "Bag",
@@ -25,4 +26,5 @@ __all__ = [
     "Tagger",
     "label_weights",
     "make_output",
+    "settle",
 ]

@@ -28,10 +28,7 @@ class Table(nn.Module):
 
 
 def round_tables(net: nn.Module) -> None:
-    """Round the rows of all tables of a trained net to what half precision can tell.
-
-    A Bundle keeps them so, at half the size; what is decided on dev should be decided of the net that answers.
-    """
+    """Round the rows of all tables of a trained net to what half precision can tell: so a Bundle keeps them."""
     for table in _tables(net):
         table.weight.data = table.weight.data.half().float()
 

@@ -11,7 +11,7 @@ from cellgate.config import EncoderConfig
 from cellgate.nets.dropout import blank, blank_places, drop_rows, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.spelling import Spelling, folded
-from cellgate.nets.tables import Table, sum_rows
+from cellgate.nets.tables import Table, round_tables, sum_rows
 from cellgate.ops import Inputs, Rows
 
 # Inputs of a graph that reads tokens and their axes; the state's arrays follow, axis 0 the batch.
@@ -22,6 +22,8 @@ AXES = {
     "spelling": ("types", "characters"),
 }
 _SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
+_UNKNOWN = 0  # the number of words outside the vocabulary
+_AT_ONCE = 1_024  # words that are read together when a net settles
 
 
 class TokenVectors(nn.Module):
@@ -51,6 +53,7 @@ class TokenVectors(nn.Module):
             self.map = nn.Linear(vectors.shape[1], config.embedding, bias=False)
         self._given = tuple(given)  # none or one; the same module as below, with its type
         self.given = nn.ModuleList(given)
+        self.settled: Table | None = None
 
     @property
     def tables(self) -> list[Table]:
@@ -64,18 +67,36 @@ class TokenVectors(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Inputs, dict[str, Tensor]]:
         """Vectors [B, T, width], of words as rows of a table, and the state after them."""
-        rows, places = self.own(inputs["words"])
-        own = F.embedding(places, rows).float()  # [U, embedding]
+        return self._of_characters(inputs, state) if self.pairs else (self._of_words(inputs), {})
+
+    @torch.no_grad()
+    def settle(self, spelling: Tensor) -> None:
+        """Keep one vector of each word of the vocabulary, spelled [vocabulary, C], in place of all that makes it.
+
+        For when training is over: then only words outside the vocabulary are read by their letters. Vectors are rounded
+        to half precision, as a Bundle keeps them. Characters stay as they are.
+        """
+        if self.pairs:
+            return
+        words = torch.arange(len(spelling))
+        parts = zip(torch.split(words, _AT_ONCE), torch.split(spelling, _AT_ONCE), strict=True)
+        self.settled = Table(torch.cat([self._table(*part) for part in parts]).half().float())
+        for each in (self.own, *self._given):
+            each.weight.data = each.weight.data[_UNKNOWN : _UNKNOWN + 1].clone()
+
+    def _own(self, words: Tensor) -> Tensor:
+        """What words [U] have of their own [U, embedding]: a vector, and the map of a pretrained one."""
+        rows, places = self.own(words)
+        own = F.embedding(places, rows).float()
         for given in self._given:
-            rows, places = given(inputs["words"])
+            rows, places = given(words)
             own = own + self.map(F.embedding(places, rows).float())
-        if self.training:
-            own = drop_rows(own, self.config.own_dropout)
-        return self._of_characters(own, inputs, state) if self.pairs else (self._of_words(own, inputs), {})
+        return drop_rows(own, self.config.own_dropout) if self.training else own
 
     def _of_characters(
-        self, own: Tensor, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
+        self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[Inputs, dict[str, Tensor]]:
+        own = self._own(inputs["words"])
         tokens, lengths = inputs["tokens"], inputs["lengths"]
         hashes = token_hashes(inputs["spelling"])[tokens]
         grams, _ = token_ngrams(hashes, state["vectors.tail"], 2)
@@ -90,13 +111,41 @@ class TokenVectors(nn.Module):
             x = locked(blank(x, self.config.word_dropout), self.config.embedding_dropout)
         return x, after
 
-    def _of_words(self, own: Tensor, inputs: Mapping[str, Tensor]) -> Rows:
-        tokens, spelling = inputs["tokens"], inputs["spelling"]
-        grams, exists = character_ngrams(folded(spelling) if self._spelling else spelling, _SHORTEST, _LONGEST)
-        rows, places = self.shared(grams % len(self.shared))  # [U, K]
-        (mean,) = sum_rows(rows, [(places, exists / exists.sum(1, keepdim=True).clamp(min=1))])
-        table = torch.cat([own + mean, *(read(spelling) for read in self._spelling)], 1)  # [U, width]
+    def _of_words(self, inputs: Mapping[str, Tensor]) -> Rows:
+        tokens, words, spelling = inputs["tokens"], inputs["words"], inputs["spelling"]
+        if self.settled is not None:
+            return Rows(self._looked_up(self.settled, words, spelling), tokens)
+        table = self._table(words, spelling)
         if self.training:
             table = locked_types(table, self.config.embedding_dropout)
             return blank_places(Rows(table, tokens), self.config.word_dropout)
         return Rows(table, tokens)
+
+    def _table(self, words: Tensor, spelling: Tensor) -> Tensor:
+        """Vectors [U, width] of words [U] spelled [U, C]."""
+        grams, exists = character_ngrams(folded(spelling) if self._spelling else spelling, _SHORTEST, _LONGEST)
+        rows, places = self.shared(grams % len(self.shared))  # [U, K]
+        (mean,) = sum_rows(rows, [(places, exists / exists.sum(1, keepdim=True).clamp(min=1))])
+        return torch.cat([self._own(words) + mean, *(read(spelling) for read in self._spelling)], 1)
+
+    def _looked_up(self, settled: Table, words: Tensor, spelling: Tensor) -> Tensor:
+        """As `_table`, but only unknown words are read, and a row is put under it.
+
+        That row is read too, so that a graph never has nothing to read.
+        """
+        words, spelling = F.pad(words, (0, 1), value=_UNKNOWN), F.pad(spelling, (0, 0, 0, 1), value=1)
+        rows, places = settled(words)
+        unknown = torch.nonzero(words == _UNKNOWN)[:, 0]
+        read = self._table(words[unknown], spelling[unknown])
+        return F.embedding(places, rows).float().index_copy(0, unknown, read)
+
+
+def settle(net: nn.Module, spelling: Tensor) -> None:
+    """Make a trained net what answers: tables rounded, one vector a word of the vocabulary, spelled [vocabulary, C].
+
+    What is decided on dev should be decided of the net that answers.
+    """
+    round_tables(net)
+    for module in net.modules():
+        if isinstance(module, TokenVectors):
+            module.settle(spelling)
