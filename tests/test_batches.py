@@ -92,6 +92,12 @@ def test_by_length_goes_from_short_to_long(lengths: Ints, rows: int, tokens: int
     assert order == sorted(order)
 
 
+def test_by_length_keeps_a_few_long_rows_apart() -> None:
+    lengths = np.array([1, 1, 2, 3, 8, 10, 12, 13, 100])
+    batches = by_length(lengths, rows=64, tokens=10_000)
+    assert [lengths[batch].tolist() for batch in batches] == [[1, 1, 2, 3], [8, 10, 12], [13], [100]]
+
+
 def test_other_epochs_and_seeds_give_other_orders() -> None:
     lengths = np.arange(200, dtype=np.int64) % 17 + 1
 

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from cellgate.batch import Ints
 
 _POOL = 50  # batches whose rows are sorted by length together: little padding, and still well mixed
+_LONGER, _MORE = 1.25, 2  # a row's length is at most so many times the shortest's of its batch, and so many tokens
 
 
 def epoch_order(
@@ -27,15 +28,18 @@ def epoch_order(
 
 
 def by_length(lengths: Ints, *, rows: int, tokens: int) -> list[Ints]:
-    """All rows from short to long, in batches as above."""
-    return _cut(np.argsort(lengths, kind="stable"), lengths, rows, tokens)
+    """All rows from short to long, in batches as above, and of like length: a few long rows would cost much padding."""
+    return _cut(np.argsort(lengths, kind="stable"), lengths, rows, tokens, alike=True)
 
 
-def _cut(order: Ints, lengths: Ints, rows: int, tokens: int) -> list[Ints]:
+def _cut(order: Ints, lengths: Ints, rows: int, tokens: int, *, alike: bool = False) -> list[Ints]:
     """Cut rows sorted by length into batches."""
     batches, start = [], 0
     while start < len(order):
         end = min(start + rows, len(order))
+        if alike:
+            longest = _LONGER * lengths[order[start]] + _MORE
+            end = start + int(np.searchsorted(lengths[order[start:end]], longest, "right"))
         while end - start > 1 and (end - start) * lengths[order[end - 1]] > tokens:
             end -= 1
         batches.append(order[start:end])
