@@ -76,6 +76,7 @@ def test_spans_are_found_with_their_text_and_how_sure_they_are(names: Bundle) ->
 
 def test_tokens_get_a_tag_each_whatever_they_hold(parts: Bundle) -> None:
     assert isinstance(parts.target, TokenTagCodec)
+    assert parts.manifest["data"]["lost_spans"] == 0
     spans = asked(parts, {"tokens": ["the", "cat", "sees", "e.g."]})
     assert [span.label for span in spans] == ["DET", "NOUN", "VERB", "X"]
     assert [span.text for span in spans] == ["the", "cat", "sees", "e.g."]

@@ -6,7 +6,7 @@ An answer is a label, the labels of a text that may have several, its spans, or 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -65,7 +65,10 @@ def with_texts(answer: Answer, text: str) -> Answer:
     """An answer whose spans hold the parts of the text that they are."""
     if answer is None or isinstance(answer, str) or not any(isinstance(part, Span) for part in answer):
         return answer
-    return tuple(replace(span, text=text[span.start : span.end]) for span in spans_of(answer))
+    return tuple(
+        Span(span.start, span.end, span.label, text[span.start : span.end], span.confidence)
+        for span in spans_of(answer)
+    )
 
 
 def accuracy(truth: Sequence[Value], answers: Sequence[Answer]) -> float:

@@ -135,15 +135,6 @@ class ChainCodec(TargetCodec):
             for row in scores.rows
         ]
 
-    def lost(self, values: Sequence[Value], columns: Mapping[str, Ragged]) -> int:
-        """How many spans begin or end inside a token, or stand where the text was cut."""
-        known = set(self.labels)
-        told = self.truth({**columns, **self.encode(values, columns)})
-        return sum(
-            len({part for part in parts_of(value) if label_of(part) in known} - set(parts_of(as_told)))
-            for value, as_told in zip(values, told, strict=True)
-        )
-
     def judge(
         self,
         truth: Sequence[Value],
@@ -196,6 +187,15 @@ class SpanCodec(ChainCodec):
                 tags[first:last] = _run(numbers.get(span.label, UNSEEN), last - first)
             rows.append(tags)
         return {"tags": Ragged.of(rows)}
+
+    def lost(self, values: Sequence[Value], columns: Mapping[str, Ragged]) -> int:
+        """How many spans begin or end inside a token, or stand where the text was cut."""
+        known = set(self.labels)
+        told = self.truth({**columns, **self.encode(values, columns)})
+        return sum(
+            len({part for part in parts_of(value) if label_of(part) in known} - set(parts_of(as_told)))
+            for value, as_told in zip(values, told, strict=True)
+        )
 
     def _spans(self, path: Path, starts: Ids, ends: Ids) -> Iterator[Span]:
         for first, last, label in _runs(path.tags):

@@ -117,7 +117,7 @@ class ConllFile(RowFile):
             if len(cells) != self.width or not cells[0].strip():
                 shown = " ".join(cells)[:40]
                 return f"line {sentence.line + place} has {len(cells)} columns, not {self.width} ({shown!r})"
-            if not all(map(files.is_clean, cells)):
+            if not files.is_clean("".join(cells)):
                 return f"line {sentence.line + place} has a byte that is not {self.encoding}, or a NUL"
         return ""
 
