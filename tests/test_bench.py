@@ -197,7 +197,7 @@ def test_a_wrong_name_stops_before_any_work() -> None:
     with pytest.raises(UsageError, match="did you mean 'kernels'"):
         next(bench.run("speed", ["kernel"]))
     assert bench.names("limits") == ["install", "startup", "stream", "large"]
-    assert bench.names("speed") == ["kernels", "train"]
+    assert bench.names("speed") == ["kernels", "train", "tagging"]
     assert bench.names("quality") == sorted([*SIZES, *tag_sets.names()])
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cellgate.bench.sizes import Sizes
 
 Bench = Literal["quality", "ablation", "speed", "cells", "limits"]
-SPEED = ("kernels", "train")
+SPEED = ("kernels", "train", "tagging")
 
 
 def names(bench: Bench) -> list[str]:
@@ -66,10 +66,12 @@ def _speed(chosen: Sequence[str], seeds: Sequence[int], sizes: "Sizes | None") -
         if name not in SPEED:
             raise UsageError(f"no measurement {name!r}{nearest(name, SPEED) or f'; of speed: {listed(SPEED)}'}")
     require_extra(("torch", "onnx"))
-    from cellgate.bench import kernels, train
+    from cellgate.bench import kernels, tagging, train
 
     for name in chosen:
         if name == "kernels":
             yield kernels.kernels(sizes or Sizes())
+        elif name == "tagging":
+            yield from tagging.tagging(sizes or Sizes())
         else:
             yield train.train(sizes or Sizes(), seeds or train.SEEDS)

@@ -56,7 +56,7 @@ def render(records: Iterable[Record]) -> str:
             lines += ["", f"## {bench}", "", about]
             for table in tables(chosen, letters.__getitem__):
                 lines += ["", *_markdown(table)]
-            if bench == "train":
+            if bench in ("train", "tagging"):
                 lines += ["", *(f"- Trained: {words}" for words in trained(chosen))]
             lines += ["", "Commands:", "", *_commands(chosen)]
     if machines:

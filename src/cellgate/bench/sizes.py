@@ -1,6 +1,7 @@
 """How much is measured: the one place of these defaults. Smaller sizes are for trying a benchmark out."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from cellgate.errors import UsageError
 
@@ -10,9 +11,9 @@ class Sizes:
     """Sizes of the measurements; those that a benchmark uses stand in its record."""
 
     threads: int | None = None
-    """Threads of kernels, train and cells; none: all usable cores."""
+    """Threads of kernels, train, cells and the trainings of tagging; none: all usable cores."""
     rounds: int = 15
-    """Good rounds of kernels and train; medians over them count."""
+    """Good rounds of kernels, train and tagging; medians over them count."""
     steps: int = 800
     """Steps of each training of train whose accuracy is told."""
     packed_accuracy: bool = False
@@ -32,10 +33,12 @@ class Sizes:
     gigabytes: float = 3.0
     """Size of the CSV file of large [GB]."""
     max_steps: int = 200
-    """Steps of the training of large."""
+    """Steps of the training of large, and of the one whose Bundle answers in tagging."""
+    flair_python: Path | None = None
+    """A Python that has Flair, for tagging; none: Flair is left out."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not isinstance(value, bool) and value <= 0:
+            if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
                 raise UsageError(f"{field.name.replace('_', '-')}: expected more than 0, got {value}")

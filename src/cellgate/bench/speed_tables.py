@@ -1,4 +1,4 @@
-"""The tables of `kernels` and `train`: several contestants a record, so a row each or a column each."""
+"""The tables of `kernels`, `train` and `tagging`: several contestants a record, so a row each or a column each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,8 +13,10 @@ from cellgate.bench.figures import (
     count,
     held,
     listed_cells,
+    mb,
     number,
     percent,
+    seconds,
     times,
 )
 
@@ -50,6 +52,16 @@ _ONE_TOKEN = {"onnxruntime": Target(1.0, at_least=True)}
 
 _ARMS = {"ours": "ours", "padded": "torch padded", "packed": "torch packed"}
 _FASTER = {"padded": Target(3, at_least=True), "packed": Target(15, at_least=True)}
+
+_TAGGERS = {"ours": "ours", "flair": "Flair"}
+_ANSWERED = (
+    Figure("answering.tokens_per_second", "tokens/s", count),
+    Figure("answering.tokens", "tokens of the file", count),
+    Figure("answering.start_seconds", "first text, with starting", seconds),
+    Figure("answering.peak_mb", "peak memory", mb),
+)
+_ANSWERS = Target(40_000, at_least=True)
+_FASTER_THAN_FLAIR = Target(3, at_least=True)
 
 
 def kernels(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]:
@@ -160,6 +172,27 @@ def train(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]:
             first = (words, count(told["tokens_per_second"]), faster, *quality, steps, number(newest["threads"]))
             rows.append((*first, *group.stamp(named)))
     return [Table(head, tuple(rows))]
+
+
+def tagging(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]:
+    """A row a set answered; then a row a set and tagger that was trained."""
+    head = ("set, answered", *(figure.heading for figure in _ANSWERED), "left out", *STAMP)
+    answered, rows = [], []
+    for group in groups:
+        newest = group.records[-1]
+        cells = [cell(group, figure, _ANSWERS if figure is _ANSWERED[0] else None) for figure in _ANSWERED]
+        out = [f"{_TAGGERS[name]}: {why}" for name, why in newest["left_out"].items()]
+        answered.append((group.item, *cells, listed_cells(out) or "-", *group.stamp(named)))
+        for name, words in _TAGGERS.items():
+            told = newest["training"]["arms"].get(name)
+            if told is None:
+                continue
+            ratio = "-" if name == "ours" else _FASTER_THAN_FLAIR.beside(told["ours_is_faster"], times)
+            versions = listed_cells([f"{of} {version}" for of, version in told["versions"].items()])
+            taken = (count(told["tokens_per_second"]), ratio, mb(told["peak_mb"]), number(newest["threads"]), versions)
+            rows.append((group.item, words, *taken, *group.stamp(named)))
+    names = ("set, trained", "tagger", "tokens/s", "ours is faster", "peak memory", "threads", "versions", *STAMP)
+    return [Table(head, tuple(answered)), Table(names, tuple(rows))]
 
 
 def trained(groups: Sequence[Group]) -> list[str]:

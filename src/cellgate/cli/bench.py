@@ -51,7 +51,7 @@ def bench(
         bool, Parameter(name="--json", negative=(), help="Print one JSON line a record.", show_default=False)
     ] = False,
 ) -> None:
-    """Measure quality and limits as a user meets them, kernels and train beside other libraries, cells side by side."""
+    """Measure quality and limits as a user meets them; kernels, train, tagging beside other libraries; cells."""
     known = [*_WITH_PARTS, *_SPEED, *_LIMITS]
     if not chosen:
         raise UsageError(f"nothing to measure; name one of {listed(known)}")

@@ -183,8 +183,7 @@ class _Course:
 def _course(data: Data, config: TrainConfig) -> _Course:
     rows = len(data.train)
     lengths = data.lengths[data.train]
-    # Few rows want small batches, or there are too few steps to learn in.
-    batch_rows = min(config.batch_rows, max(8, rows // 40))
+    batch_rows = rows_a_step(rows, config)
 
     def order(epoch: int) -> list[Ints]:
         return epoch_order(
@@ -202,6 +201,11 @@ def _course(data: Data, config: TrainConfig) -> _Course:
         epochs = automatic_epochs(rows, int(lengths.sum()), steps_each)
     steps = min(steps_each * epochs, config.max_steps or steps_each * epochs)
     return _Course(batch_rows, epochs, steps, order)
+
+
+def rows_a_step(rows: int, config: TrainConfig) -> int:
+    """How many of so many rows make a batch: few rows want small ones, or there are too few steps to learn in."""
+    return min(config.batch_rows, max(8, rows // 40))
 
 
 def automatic_epochs(rows: int, tokens: int, steps: int) -> int:

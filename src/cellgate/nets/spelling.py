@@ -12,7 +12,7 @@ from cellgate.nets.tables import Table
 from cellgate.ops import Weights, init_weights, lstm
 
 _LETTERS = 2_048  # code points with a vector of their own; those beyond share them
-_WIDTH = 32  # of a letter's vector
+LETTER_WIDTH = 32  # of a letter's vector
 
 
 class Spelling(nn.Module):
@@ -21,10 +21,10 @@ class Spelling(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
-        self.letters = Table(torch.randn(_LETTERS, _WIDTH) * 0.3)
+        self.letters = Table(torch.randn(_LETTERS, LETTER_WIDTH) * 0.3)
         layers = []
         for _ in range(2):
-            made = init_weights("lstm", _WIDTH, hidden)
+            made = init_weights("lstm", LETTER_WIDTH, hidden)
             parameters = {name: nn.Parameter(value) for name, value in made._asdict().items() if value is not None}
             layers.append(nn.ParameterDict(parameters))
         self._weights = tuple(layers)  # the same as below, with their type
