@@ -3,16 +3,15 @@
 A line is a word and its numbers between spaces. A first line of two whole numbers (how many, how wide) may go before.
 """
 
-import gzip
+import io
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from cellgate.batch import Floats
-from cellgate.errors import DataError, UsageError
+from cellgate.errors import DataError
+from cellgate.text.opened import opened
 
 _SPREAD = 0.3  # standard deviation the numbers are brought to: files differ in theirs by a factor of ten
 
@@ -80,16 +79,9 @@ def _lines(path: str) -> Iterator[tuple[str, list[str], int]]:
 
 
 def _text(path: str) -> Iterator[str]:
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"no file {path!r} of vectors (--text.vectors)")
-    try:
-        opened = gzip.open if file.suffix == ".gz" else open
-        # Some files hold words cut inside a character: no text has such a word.
-        with opened(file, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
-            yield from lines
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is no whole gzip file ({error}); copy it again") from None
+    # Some files hold words cut inside a character: no text has such a word.
+    with opened(path, "vectors (--text.vectors)") as file, io.TextIOWrapper(file, "utf-8", "replace", "\n") as lines:
+        yield from lines
 
 
 def _is_number(cell: str) -> bool:
