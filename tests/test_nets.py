@@ -241,6 +241,12 @@ def test_a_row_with_nothing_new_keeps_its_state() -> None:
 
 
 @pytest.mark.parametrize("unit", CODECS)
+def test_what_looks_at_the_next_character_is_not_streamed(unit: Unit) -> None:
+    encoder = Encoder(EncoderConfig(directions=1, pairs="both"), CODECS[unit].sizes)
+    assert encoder.streams == (unit == "word")
+
+
+@pytest.mark.parametrize("unit", CODECS)
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_batch_answers_as_its_rows_alone(cell: Cell, directions: int, unit: Unit) -> None:

@@ -34,8 +34,8 @@ class Encoder(nn.Module):
 
     @property
     def streams(self) -> bool:
-        """Whether a text can be fed piece by piece: it is read forward only."""
-        return self.config.directions == 1
+        """Whether a text can be fed piece by piece: it is read forward only, and no token looks at the next."""
+        return self.config.directions == 1 and not self.vectors.looks_ahead
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """Everything remembered before a text begins; axis 0 is the batch."""

@@ -56,6 +56,11 @@ class TokenVectors(nn.Module):
         self.settled: Table | None = None
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether a token's vector depends on those behind it."""
+        return self.pairs and self.config.pairs == "both"
+
+    @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows; n-grams of the characters of its words are most of all n-grams."""
         tuned = [table for table in self._given if table.weight.requires_grad]
