@@ -25,6 +25,7 @@ from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
 from cellgate.config import TextConfig
 from cellgate.errors import BundleError, DataError
 from cellgate.spans import Span
+from cellgate.text.lexicon import Lexicon
 from cellgate.text.tokens import Unit
 
 UNITS: tuple[Unit, ...] = ("word", "subword", "character")
@@ -39,6 +40,7 @@ def text_codec(unit: Unit = "word", max_tokens: int = 1_000, min_count: int = 1)
     return TextCodec.learn(TextConfig(unit=unit, min_count=min_count, max_tokens=max_tokens), TEXTS)
 
 
+LEXICON = Lexicon(["服务", "很好", "好", "这家店"], [5, 3, 2, 1], 4, 0.5)
 CODECS = {unit: text_codec(unit) for unit in UNITS}
 
 
@@ -55,6 +57,13 @@ EXAMPLES: dict[str, list[Example]] = {
     "TextCodec": [
         Example(partial(text_codec, unit), TEXTS, ["", " ", "zebra 𠀀", "the\0cat", "\ud800", "[UNK]"])
         for unit in UNITS
+    ]
+    + [
+        Example(
+            lambda: replace(text_codec("character"), lexicon=LEXICON),
+            CHINESE,
+            ["", "很 好", "服务好吗", ("很好", "好")],
+        )
     ],
     "LabelCodec": [Example(lambda: LabelCodec.learn(["b", "a", "ü"] * 2), ["ü", "a", "b", "a"], ["", "never"])],
     "LabelSetCodec": [
@@ -118,8 +127,8 @@ def test_columns_have_a_row_for_each_value_and_collate_to_the_same_rows(name: st
     assert {len(column) for column in columns.values()} == {len(values)}
     assert all(column.values.dtype == np.int32 for column in columns.values())
     arrays = codec.collate(columns)
-    wanted = np.float32 if name == "LabelSetCodec" else np.int64
-    assert all(array.dtype == wanted for array in arrays.values())
+    of_floats = {"label", "lexicon_weights"} if name == "LabelSetCodec" else {"lexicon_weights"}
+    assert all(array.dtype == (np.float32 if key in of_floats else np.int64) for key, array in arrays.items())
     assert len(next(iter(arrays.values()))) == len(values)
     order = np.arange(len(values))[::-1]
     taken = {column: value.take(order) for column, value in columns.items()}

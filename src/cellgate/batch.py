@@ -68,6 +68,7 @@ class TextSizes:
     vocabulary: int
     unit: Literal["word", "subword", "character"]
     mean_tokens: float
+    lexicon: int = 0  # words of a list that are told of characters
 
 
 def chunked(rows: Iterable[Item], *, size: Callable[[Item], int], limit: int, total: int) -> Iterator[list[Item]]:

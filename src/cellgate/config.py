@@ -87,6 +87,8 @@ class TextConfig(Options):
     """At most this many tokens have vectors of their own, the most frequent ones."""
     vectors: str = ""
     """A file of pretrained vectors (text format of word2vec or GloVe, .gz too); its words fill up the vocabulary."""
+    lexicon: str = ""
+    """A file of words, for texts of characters: a word a line, then how often it occurs if that is known; .gz too."""
     max_tokens: Count = 1_000
     """A longer text is cut to this many tokens; how many were cut is counted and said."""
 

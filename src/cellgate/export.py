@@ -76,13 +76,16 @@ def _export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, 
 
 
 def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """Run torch's exporter; every axis named in `net.axes`, and the batch of the state, stays open."""
-    names = {axis for axes in net.axes.values() for axis in axes}
+    """Run torch's exporter; every axis named in `net.axes`, and the batch of the state, stays open.
+
+    An axis named by a number has that size.
+    """
+    names = {axis for axes in net.axes.values() for axis in axes if not axis.isdecimal()}
     open_axes = {axis: torch.export.Dim(axis, min=1) for axis in sorted(names)}
     batch = len(example["lengths"])
     before = tuple(value[:1].expand(batch, *value.shape[1:]).contiguous() for value in state.values())
     shapes: list[dict[int, Any]] = [
-        {place: open_axes[axis] for place, axis in enumerate(net.axes[name])} for name in example
+        {place: open_axes[axis] for place, axis in enumerate(net.axes[name]) if axis in names} for name in example
     ]
     shapes += [{0: open_axes["batch"]} for _ in state]
     with torch.no_grad(), _quiet():
@@ -106,7 +109,8 @@ def _check_open_axes(model: onnx.ModelProto, net: Net) -> None:
     for entry in model.graph.input:
         dims = entry.type.tensor_type.shape.dim
         wanted = net.axes.get(entry.name, ("batch",))
-        frozen = [axis for axis, dim in zip(wanted, dims, strict=False) if not dim.dim_param]
+        axes = zip(wanted, dims, strict=False)
+        frozen = [axis for axis, dim in axes if not (axis.isdecimal() or dim.dim_param)]
         if frozen:
             raise WorkError(
                 f"the graph froze axis {frozen[0]!r} of {entry.name}; this is a bug of Cellgate, please report it"

@@ -5,7 +5,7 @@ tokens: each is a word then, whatever it holds, and the text is taken as these w
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer, models
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
+from cellgate.text.lexicon import Lexicon
 from cellgate.text.places import Normal, Normaliser
 from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_vocabulary, make_tokenizer, whole
 from cellgate.text.vectors import read_vectors, read_words
@@ -65,6 +66,7 @@ class TextCodec:
     spellings: Ints  # [vocabulary, characters], see `_spell`
     places: bool = False  # whether encoded rows tell where their tokens stand
     coverage: Coverage | None = None  # of the pretrained vectors, if any
+    lexicon: Lexicon | None = None  # of the words that are told of characters, if any
 
     @classmethod
     def learn(cls, config: TextConfig, texts: Iterable[Given], *, places: bool = False) -> "TextCodec":
@@ -79,6 +81,11 @@ class TextCodec:
         unit: Unit = "word"
         if not counted:
             unit = config.unit if config.unit != "auto" else "character" if han_share(strings) > 0.5 else "word"
+        if config.lexicon and unit != "character":
+            raise UsageError(
+                f"text.lexicon: a word list is for texts of characters, and these are read by {unit}; "
+                "set text.unit to character, or leave the list out"
+            )
         tokenizer = make_tokenizer(unit, lowercase=config.lowercase, nfkc=config.nfkc)
         learn_vocabulary(
             tokenizer, texts, counted=counted, min_count=config.min_count, max_vocabulary=config.max_vocabulary
@@ -90,23 +97,20 @@ class TextCodec:
         if not any(lengths) and tokenizer.get_vocab_size() <= 2:
             raise DataError("every text is empty; name the column that holds the texts")
         coverage = _add_words(tokenizer, unit, config, sample) if config.vectors else None
-        return cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens, places, coverage)
+        lexicon = None
+        if config.lexicon:
+            read = (whole(text_of(text)[:limit]) for text in texts)
+            lexicon = Lexicon.learn(config.lexicon, read, tokenizer.normalizer.normalize_str, config.min_count)
+        codec = cls._of(tokenizer, unit, float(np.mean(lengths)), config.max_tokens)
+        return replace(codec, places=places, coverage=coverage, lexicon=lexicon)
 
     @classmethod
-    def _of(
-        cls,
-        tokenizer: Tokenizer,
-        unit: Unit,
-        mean_tokens: float,
-        max_tokens: int,
-        places: bool,
-        coverage: Coverage | None,
-    ) -> "TextCodec":
+    def _of(cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int) -> "TextCodec":
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         spellings = _spell([token for token, _ in vocabulary])
         spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
         tokenizer.encode_special_tokens = True  # a text that says "[UNK]" holds that word and two brackets
-        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings, places, coverage)
+        return cls(tokenizer, unit, mean_tokens, max_tokens, spellings)
 
     def __len__(self) -> int:
         return len(self.spellings)
@@ -114,7 +118,7 @@ class TextCodec:
     @property
     def sizes(self) -> TextSizes:
         """What a net must know of this codec."""
-        return TextSizes(len(self), self.unit, self.mean_tokens)
+        return TextSizes(len(self), self.unit, self.mean_tokens, len(self.lexicon.words) if self.lexicon else 0)
 
     def vectors(self, path: str) -> Floats:
         """Pretrained vectors [vocabulary, D] of a file, zeros where it has none."""
@@ -126,7 +130,8 @@ class TextCodec:
         """Encode B texts: "tokens" (ids) and "unknown" (characters of tokens with id 0, each ended by 0).
 
         An empty text is one EMPTY token. "cut" is 1 where only a text's beginning was read, else 0. Of a codec with
-        places, "starts" and "ends" are those of each token: half-open, in code points of the text (`text_of`).
+        places, "starts" and "ends" are those of each token: half-open, in code points of the text (`text_of`). Of one
+        with a word list, "lexicon" is of each word found the first token, that behind its last, and its number.
         """
         rows = list(self._rows(texts))
         columns = {
@@ -139,6 +144,8 @@ class TextCodec:
                 "starts": Ragged.of([row.starts for row in rows]),
                 "ends": Ragged.of([row.ends for row in rows]),
             }
+        if self.lexicon:
+            columns["lexicon"] = Ragged.of([row.words for row in rows])
         return columns
 
     def offsets(self, text: Given) -> list[tuple[int, int]]:
@@ -172,7 +179,8 @@ class TextCodec:
             places = np.array(offsets[: self.max_tokens])
             starts, ends = normal.starts[places[:, 0]], normal.ends[places[:, 1] - 1]
         unknown = _written(words) if UNKNOWN_ID in ids else ""
-        return _Row(ids, unknown, cut or len(encoding.ids) > len(ids), starts, ends)
+        found = self.lexicon.at_tokens(normal.text, offsets[: self.max_tokens]) if self.lexicon else _NOWHERE
+        return _Row(ids, unknown, cut or len(encoding.ids) > len(ids), starts, ends, found)
 
     def _row_of_tokens(self, tokens: tuple[str, ...]) -> "_Row":
         """Tokens as they were given, with their places in the text that they make."""
@@ -182,7 +190,8 @@ class TextCodec:
         ids = [self._vocabulary.get(word, UNKNOWN_ID) for word in words]
         unknown = _written(word for word, token in zip(words, ids, strict=True) if token == UNKNOWN_ID)
         places = np.array(token_places(tokens[: len(ids)]), np.int32)
-        return _Row(ids, unknown, len(tokens) > len(ids), places[:, 0], places[:, 1])
+        found = self.lexicon.at_tokens(" ".join(words), token_places(tuple(words))) if self.lexicon else _NOWHERE
+        return _Row(ids, unknown, len(tokens) > len(ids), places[:, 0], places[:, 1], found)
 
     @property
     def _limit(self) -> int:
@@ -210,13 +219,19 @@ class TextCodec:
         ends = np.concatenate(([0], np.flatnonzero(unknown == 0) + 1))  # behind each unknown token's characters
         before, inside = (np.count_nonzero(part == UNKNOWN_ID) for part in (tokens[:first], tokens[first:last]))
         spelled = unknown[ends[before] : ends[before + inside]]
-        return {"tokens": Ragged.of([tokens[first:last]]), "unknown": Ragged.of([spelled])}
+        cut = {"tokens": Ragged.of([tokens[first:last]]), "unknown": Ragged.of([spelled])}
+        if self.lexicon:
+            words = columns["lexicon"].values.reshape(-1, 3)
+            words = words[(words[:, 0] >= first) & (words[:, 1] <= last)]
+            cut["lexicon"] = Ragged.of([(words - np.array([first, first, 0], np.int32)).flatten()])
+        return cut
 
     def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
         """Encoded rows as the net's inputs.
 
         tokens [B, T]: rows of the table below; lengths [B]; and a table of the U distinct tokens:
         words [U]: vocabulary ids; spelling [U, C]: characters between WORD_START and WORD_END, 0 past the end.
+        Of a codec with a word list also what `Lexicon.sets` tells.
         """
         ids = columns["tokens"]
         is_unknown = ids.values == UNKNOWN_ID
@@ -227,27 +242,32 @@ class TextCodec:
         table[is_unknown] = len(known) + np.arange(len(unknown))
         spelling = np.concatenate([self.spellings[known], unknown])
         width = max(1, int(np.count_nonzero(spelling.any(axis=0))))
+        tokens = pad(Ragged(table, ids.offsets))
+        sets = self.lexicon.sets(columns["lexicon"], tokens.shape[1]) if self.lexicon else {}
         return {
-            "tokens": pad(Ragged(table, ids.offsets)),
+            "tokens": tokens,
             "lengths": ids.lengths,
             "words": np.concatenate([known, np.full(len(unknown), UNKNOWN_ID)]).astype(np.int64),
             "spelling": np.ascontiguousarray(spelling[:, :width]),
+            **sets,
         }
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write tokenizer.json; return the rest."""
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
-        state = {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
+        state: dict[str, Any] = {"unit": self.unit, "mean_tokens": self.mean_tokens, "max_tokens": self.max_tokens}
         state |= {"places": True} if self.places else {}
-        return state if self.coverage is None else state | {"coverage": self.coverage}
+        state |= {"coverage": self.coverage} if self.coverage else {}
+        return state | ({"lexicon": asdict(self.lexicon)} if self.lexicon else {})
 
     @classmethod
     def load(cls, folder: Path, state: dict[str, Any]) -> "TextCodec":
         """Read back what `save` wrote."""
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         coverage = Coverage(*state["coverage"]) if "coverage" in state else None
-        places = state.get("places", False)
-        return cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"], places, coverage)
+        lexicon = Lexicon(**state["lexicon"]) if "lexicon" in state else None
+        codec = cls._of(tokenizer, state["unit"], state["mean_tokens"], state["max_tokens"])
+        return replace(codec, places=state.get("places", False), coverage=coverage, lexicon=lexicon)
 
 
 class _Row(NamedTuple):
@@ -258,10 +278,11 @@ class _Row(NamedTuple):
     cut: bool
     starts: Ids
     ends: Ids
+    words: Ids
 
 
 _NOWHERE = np.zeros(0, np.int32)
-_EMPTY_ROW = _Row([EMPTY_ID], "", False, np.zeros(1, np.int32), np.zeros(1, np.int32))
+_EMPTY_ROW = _Row([EMPTY_ID], "", False, np.zeros(1, np.int32), np.zeros(1, np.int32), _NOWHERE)
 
 
 def _written(words: Iterable[str]) -> str:

@@ -204,6 +204,11 @@ def notes(prepared: Prepared) -> Iterator[Event]:
         yield Note(
             f"pretrained vectors for {words:,} of {of:,} words of the training texts, {tokens:.1%} of their tokens"
         )
+    if lexicon := source.lexicon:
+        yield Note(
+            f"word list: {len(lexicon.words):,} of its {lexicon.of:,} words are learned from the training texts; "
+            f"{lexicon.covered:.1%} of their characters are part of a word of two or more"
+        )
     if facts.cut_texts:
         yield Note(
             f"{facts.cut_texts:,} of {facts.rows:,} texts are longer than {source.max_tokens:,} tokens and were cut "

@@ -13,6 +13,7 @@ from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token
 from cellgate.nets.spelling import Spelling, folded
 from cellgate.nets.tables import Table, round_tables, sum_rows
 from cellgate.ops import Inputs, Rows
+from cellgate.text.lexicon import SETS
 
 # Inputs of a graph that reads tokens and their axes; the state's arrays follow, axis 0 the batch.
 AXES = {
@@ -20,10 +21,13 @@ AXES = {
     "lengths": ("batch",),
     "words": ("types",),
     "spelling": ("types", "characters"),
+    "lexicon": ("batch", "time", str(SETS), "slots"),
+    "lexicon_weights": ("batch", "time", str(SETS), "slots"),
 }
 _SHORTEST, _LONGEST = 3, 5  # characters of an n-gram inside a word
 _UNKNOWN = 0  # the number of words outside the vocabulary
 _AT_ONCE = 1_024  # words that are read together when a net settles
+_WORD_WIDTH = 50  # of a word's vector
 
 
 class TokenVectors(nn.Module):
@@ -31,7 +35,8 @@ class TokenVectors(nn.Module):
 
     Where pretrained vectors [vocabulary, D] are given, a linear map of the token's is added.
     Words: the mean over their character n-grams; beside both, where `spelling` is set, what a recurrent layer reads in
-    their letters. Characters: the pair of a character and the one before it, where `pairs` is "both" also the next.
+    their letters. Characters: the pair of a character and the one before it, where `pairs` is "both" also the next;
+    beside both, where there is a word list, the means of the words of each of its four sets (Ma et al. 2020).
     """
 
     def __init__(self, config: EncoderConfig, sizes: TextSizes, vectors: Tensor | None) -> None:
@@ -43,7 +48,10 @@ class TokenVectors(nn.Module):
         self.own = Table(own)
         self.shared = Table(torch.randn(config.buckets, config.embedding) * 0.1)
         spelled = config.spelling > 0 and not self.pairs
-        self.width = config.embedding + (2 * config.spelling if spelled else 0)
+        words = [Table(torch.randn(sizes.lexicon, _WORD_WIDTH) * 0.1)] if sizes.lexicon else []
+        self._words = tuple(words)  # none or one; the same module as below, with its type
+        self.words = nn.ModuleList(words)
+        self.width = config.embedding + (2 * config.spelling if spelled else 0) + len(words) * SETS * _WORD_WIDTH
         self._spelling = (Spelling(config.spelling),) if spelled else ()  # none or one, with its type
         self.spelling = nn.ModuleList(self._spelling)
         given: list[Table] = []
@@ -58,13 +66,13 @@ class TokenVectors(nn.Module):
     @property
     def looks_ahead(self) -> bool:
         """Whether a token's vector depends on those behind it."""
-        return self.pairs and self.config.pairs == "both"
+        return self.pairs and (self.config.pairs == "both" or len(self._words) > 0)
 
     @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows; n-grams of the characters of its words are most of all n-grams."""
         tuned = [table for table in self._given if table.weight.requires_grad]
-        return [self.own, self.shared, *tuned] if self.pairs else [self.own, *tuned]
+        return [self.own, self.shared, *self._words, *tuned] if self.pairs else [self.own, *tuned]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """The token before the first one, where pairs are read."""
@@ -112,9 +120,18 @@ class TokenVectors(nn.Module):
         if self.config.pairs == "both":  # the pair that ends at the next character begins at this one
             last = torch.arange(pairs.shape[1])[None, :] >= lengths[:, None] - 1
             x = x + torch.where(last[:, :, None], 0.0, pairs.roll(-1, 1))
+        for words in self._words:
+            x = torch.cat([x, self._of_sets(words, inputs)], 2)
         if self.training:
             x = locked(blank(x, self.config.word_dropout), self.config.embedding_dropout)
         return x, after
+
+    def _of_sets(self, words: Table, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The means of each set's words [B, T, 4 * width]; of a set without words 0."""
+        numbers, weights = inputs["lexicon"], inputs["lexicon_weights"]
+        rows, places = words(numbers)
+        (means,) = sum_rows(rows, [(places.flatten(0, 2), weights.flatten(0, 2))])
+        return means.view(numbers.shape[0], numbers.shape[1], SETS * _WORD_WIDTH)
 
     def _of_words(self, inputs: Mapping[str, Tensor]) -> Rows:
         tokens, words, spelling = inputs["tokens"], inputs["words"], inputs["spelling"]
