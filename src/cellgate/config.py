@@ -198,9 +198,9 @@ class TrainConfig(Options):
     """AdamW's decay."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
-    imbalance: Literal["none", "weights", "focal", "sampling"] = "none"
+    imbalance: Literal["auto", "none", "weights", "focal", "sampling"] = "auto"
     """Against labels with few rows: their rows weigh more, well answered rows weigh less (Lin et al. 2017), or all
-    labels are drawn alike."""
+    labels are drawn alike; auto: weights where one of two labels has less than a twentieth of the rows."""
     patience: Count = 4
     """Stop after this many epochs without a better dev metric."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1

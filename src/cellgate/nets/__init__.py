@@ -6,7 +6,7 @@ from cellgate.nets.encoder import Encoder
 from cellgate.nets.half import Half
 from cellgate.nets.head import Head
 from cellgate.nets.net import Net
-from cellgate.nets.outputs import Sigmoid, Softmax, label_weights, make_output
+from cellgate.nets.outputs import Sigmoid, Softmax, chosen_imbalance, label_weights, make_output
 from cellgate.nets.reader import Reader
 from cellgate.nets.recurrent import Recurrent
 from cellgate.nets.tagger import Tagger
@@ -24,6 +24,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tagger",
+    "chosen_imbalance",
     "label_weights",
     "make_output",
     "settle",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cellgate.batch import Array, Floats
 from cellgate.nets.calibration import best_scale, best_sharpness, best_temperature
 
+_RARE = 0.05  # share of the rows below which the rarer of two labels is hardly ever answered unless its rows weigh more
 _FOCUS = 2.0  # exponent of the focal loss (Lin et al. 2017)
 
 
@@ -169,8 +170,18 @@ class Sigmoid(Output):
         return {"mean_slope": float(slopes.mean()), "mean_offset": float(offsets.mean())}
 
 
+def chosen_imbalance(imbalance: str, rows: Sequence[int], several: bool) -> str:
+    """What `TrainConfig.imbalance` is where it is left to the labels' rows [L]: weights or none.
+
+    Where a text may have several labels, thresholds do it.
+    """
+    if imbalance != "auto":
+        return imbalance
+    return "weights" if not several and len(rows) == 2 and min(rows) < _RARE * sum(rows) else "none"
+
+
 def make_output(several: bool, rows: Sequence[int], imbalance: str) -> Output:
-    """Make the output of labels that stand in `rows` training rows each [L]; `imbalance` as in `TrainConfig`."""
+    """Make the output of labels that stand in `rows` training rows each [L]; `imbalance` is chosen."""
     weights = torch.from_numpy(label_weights(rows, imbalance)) if imbalance == "weights" else None
     return (Sigmoid if several else Softmax)(len(rows), weights, imbalance == "focal")
 

@@ -50,18 +50,20 @@ def net(config: Config, source: TextCodec, target: LabelsCodec) -> "Reader":
         Head,
         Reader,
         Recurrent,
+        chosen_imbalance,
         label_weights,
         make_output,
     )
 
+    imbalance = chosen_imbalance(config.train.imbalance, target.rows, target.several)
     halves: dict[str, Half] = {}
     if config.encoder.enabled:
         vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
         encoder = Encoder(config.encoder, source.sizes, vectors)
         halves["recurrent"] = Recurrent(encoder, Head(config.head, encoder.width, len(target)))
     if config.bag.enabled:
-        halves["linear"] = Bag(config.bag, source.sizes, label_weights(target.rows, config.train.imbalance))
-    return Reader(halves, make_output(target.several, target.rows, config.train.imbalance))
+        halves["linear"] = Bag(config.bag, source.sizes, label_weights(target.rows, imbalance))
+    return Reader(halves, make_output(target.several, target.rows, imbalance))
 
 
 TASK = Task(
