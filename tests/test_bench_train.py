@@ -76,8 +76,11 @@ def test_batches_are_the_same_for_a_seed_and_hold_every_row() -> None:
     rows = Ragged.of([np.full(1 + place % 9, place, np.int32) for place in range(150)])
     texts = reviews.Texts(rows, np.arange(150))
     first, again, other = (list(itertools.islice(reviews.training_batches(texts, seed), 6)) for seed in (0, 0, 1))
-    for epoch in (first[:3], first[3:], other[:3], list(reviews.answer_batches(texts))):
+    answered = list(reviews.answer_batches(texts))
+    for epoch in (first[:3], first[3:], other[:3]):
         assert sorted(len(each.ids) for each in epoch) == [22, 64, 64]
+    assert all(len(each.ids) <= 64 and each.lengths.max() <= 1.25 * each.lengths.min() + 2 for each in answered)
+    for epoch in (first[:3], first[3:], other[:3], answered):
         assert sorted(label for each in epoch for label in each.labels.tolist()) == list(range(150))
     assert all(torch.equal(one.labels, two.labels) for one, two in zip(first, again, strict=True))
     assert not all(
