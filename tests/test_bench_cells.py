@@ -177,7 +177,7 @@ def test_a_set_is_trained_alike_but_for_the_cell(monkeypatch: pytest.MonkeyPatch
     alike = {tuple(word for word in command if word not in (*CELLS, "1", "2"))[:-1] for command in trained}
     assert len(alike) == 1
     words = " ".join(trained[-1])
-    assert "--bag.enabled false --encoder.cell peephole --encoder.directions 2 --train.seed 5" in words
+    assert "--linear.enabled false --encoder.cell peephole --encoder.directions 2 --train.seed 5" in words
     assert "--dev dev.csv" in words
     assert [command[2] for command in commands if command[0] == "evaluate"] == ["test.csv"] * 8
     assert told["command"].endswith("cells sst2 --seed 5 --threads 1 --epochs 2 --rows 7")

@@ -171,10 +171,10 @@ def test_every_choice_of_a_setting_can_be_typed(task: str) -> None:
 
 def test_flags_override_the_file_and_leave_the_rest_of_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
-    file.write_text("encoder: {hidden: 7, layers: 2}\nbag: {enabled: false}\n", "utf-8")
+    file.write_text("encoder: {hidden: 7, layers: 2}\nlinear: {enabled: false}\n", "utf-8")
     assert run(["train", "classify", "--print-config", "--config", str(file), "--encoder.hidden", "9"]) == 0
     config = yaml.safe_load(capsys.readouterr().out)
-    assert (config["encoder"]["hidden"], config["encoder"]["layers"], config["bag"]["enabled"]) == (9, 2, False)
+    assert (config["encoder"]["hidden"], config["encoder"]["layers"], config["linear"]["enabled"]) == (9, 2, False)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_flags_override_the_file_and_leave_the_rest_of_it(capsys: pytest.Capture
             "no option '--encoder.hiden'; did you mean '--encoder.hidden'?",
         ),
         (["train", "classify", "--encoder.hidden", "0"], "'encoder.hidden' in the flags"),
-        (["train", "classify", "--bag.enabled", "maybe"], "'bag.enabled' in the flags"),
-        (["train", "classify", "--bag.enabled"], "--bag.enabled needs a value"),
+        (["train", "classify", "--linear.enabled", "maybe"], "'linear.enabled' in the flags"),
+        (["train", "classify", "--linear.enabled"], "--linear.enabled needs a value"),
         (["train", "classify", "--config", "no.yaml"], "no file 'no.yaml'"),
         (["train", "classify", REVIEWS], "add -o FOLDER"),
         (["train", "classify", "-o", "x"], "no data file was named"),

@@ -114,7 +114,7 @@ def test_every_task_has_the_common_settings(name: str) -> None:
         ({"encoder": {"hiden": 3}}, "no setting 'encoder.hiden' in my.yaml; did you mean 'encoder.hidden'?"),
         ({"train": {"rate": 3}}, "no setting 'train.rate' in my.yaml"),
         ({"head": {"qqqq": 3}}, "no setting 'head.qqqq' in my.yaml; settings here: head.dropout, head.label_smoothing"),
-        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, answer, text, encoder, head, bag"),
+        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, answer, text, encoder, head, linear"),
     ],
 )
 def test_an_unknown_setting_stops_with_the_nearest_right_name(values: dict[str, Any], message: str) -> None:
@@ -135,9 +135,9 @@ def test_an_unknown_setting_stops_with_the_nearest_right_name(values: dict[str, 
         ({"train": {"learning_rate": -1}}, ["'train.learning_rate'", "greater than 0", "got -1"]),
         ({"train": {"epochs": "automatic"}}, ["'train.epochs'", "valid integer", "'auto'", "'automatic'"]),
         ({"train": {"max_steps": 0}}, ["'train.max_steps'", "greater than or equal to 1", "got 0"]),
-        ({"bag": {"words": 9}}, ["'bag.words'", "less than or equal to 4", "'auto'", "got 9"]),
-        ({"bag": {"characters": "perhaps"}}, ["'bag.characters'", "valid boolean", "'auto'", "'perhaps'"]),
-        ({"bag": {"enabled": "perhaps"}}, ["'bag.enabled'", "boolean", "'perhaps'"]),
+        ({"linear": {"words": 9}}, ["'linear.words'", "less than or equal to 4", "'auto'", "got 9"]),
+        ({"linear": {"characters": "perhaps"}}, ["'linear.characters'", "valid boolean", "'auto'", "'perhaps'"]),
+        ({"linear": {"enabled": "perhaps"}}, ["'linear.enabled'", "boolean", "'perhaps'"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(values: dict[str, Any], parts: list[str]) -> None:

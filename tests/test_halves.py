@@ -16,23 +16,23 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("left_out", ["encoder", "bag"])
+@pytest.mark.parametrize("left_out", ["encoder", "linear"])
 def test_one_half_is_a_classifier(left_out: str, tmp_path: Path) -> None:
     config = {left_out: {"enabled": False}, "train": {"epochs": 6}}
     bundle = cellgate.train("classify", ROWS, folder=tmp_path / "model", config=config)
     assert [answer.value for answer in bundle.predict(["a fine one", "how awful"])] == ["good", "bad"]
     told = bundle.manifest["calibration"]
     assert told["linear_share"] == (1 if left_out == "encoder" else 0)
-    assert ("recurrent_alone" in told) == (left_out == "bag")
+    assert ("recurrent_alone" in told) == (left_out == "linear")
     # There is no LSTM to quantise in a linear model, and it can be read piece by piece.
-    assert (tmp_path / "model" / "model.int8.onnx").exists() == (left_out == "bag")
+    assert (tmp_path / "model" / "model.int8.onnx").exists() == (left_out == "linear")
     assert bool(bundle.manifest["graph"]["state"]) == (left_out == "encoder")
     again = open_bundle(tmp_path / "model").predict(["a fine one"])[0]
     assert again == bundle.predict(["a fine one"])[0]
 
 
 def test_no_half_is_refused(tmp_path: Path) -> None:
-    config = {"encoder": {"enabled": False}, "bag": {"enabled": False}}
+    config = {"encoder": {"enabled": False}, "linear": {"enabled": False}}
     with pytest.raises(UsageError, match="leave one of the halves"):
         cellgate.train("classify", ROWS, folder=tmp_path / "model", config=config)
 
@@ -40,7 +40,7 @@ def test_no_half_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        ({"recurrent_alone": 0.9, "linear_alone": 0.8, "together": 0.9}, "--bag.enabled false leaves it out"),
+        ({"recurrent_alone": 0.9, "linear_alone": 0.8, "together": 0.9}, "--linear.enabled false leaves it out"),
         ({"recurrent_alone": 0.8, "linear_alone": 0.9, "together": 0.9}, "--encoder.enabled false leaves it out"),
         ({"recurrent_alone": 0.8, "linear_alone": 0.9, "together": 0.95}, "with a weight of 0.40"),
         ({"recurrent_alone": 0.8, "together": 0.8}, "recurrent half 80.0%; the other half is left out"),

@@ -81,7 +81,7 @@ def net_of(unit: Unit, cell: Cell = "lstm", layers: int = 1, directions: int = 1
                 "hidden": 5,
                 "buckets": 64,
             },
-            "bag": {"words": words, "min_count": 1},
+            "linear": {"words": words, "min_count": 1},
         },
         "the test",
     )
@@ -730,7 +730,7 @@ def test_platt_scaling_leaves_a_label_without_dev_rows_near_what_it_was() -> Non
 
 def several_labels_net() -> Reader:
     config = CLASSIFY.config.parse(
-        {"encoder": {"embedding": 6, "hidden": 5, "buckets": 64}, "bag": {"min_count": 1}}, "the test"
+        {"encoder": {"embedding": 6, "hidden": 5, "buckets": 64}, "linear": {"min_count": 1}}, "the test"
     )
     net = CLASSIFY.net(config, CODECS["word"], LabelSetCodec(("a", "b", "c"), (4, 4, 4)))
     assert isinstance(net, Reader)

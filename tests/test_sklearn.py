@@ -43,7 +43,7 @@ from cellgate.sklearn import TextClassifier
 
 QUICK = {
     "encoder": {"cell": "gru", "embedding": 8, "buckets": 64},
-    "bag.enabled": False,
+    "linear.enabled": False,
     "train.max_steps": 4,
 }
 
@@ -71,7 +71,7 @@ def stars(reviews):
 @pytest.fixture(scope="module")
 def fitted(stars):
     """A classifier that learned `stars`; not to be changed."""
-    return TextClassifier(hidden=8, threads=1, settings=QUICK | {"bag.enabled": True, "train.max_steps": 30}).fit(
+    return TextClassifier(hidden=8, threads=1, settings=QUICK | {"linear.enabled": True, "train.max_steps": 30}).fit(
         *stars
     )
 

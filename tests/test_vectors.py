@@ -116,7 +116,7 @@ def test_frozen_vectors_stay_and_tuned_ones_learn(tuned: bool, tmp_path: Path) -
 def test_a_model_answers_without_the_file(tmp_path: Path) -> None:
     path = Path(written(tmp_path / "v.txt", "good 1 2\nbad -1 -2\nsuperb 1 2.1\nlousy -1 -2.1\n"))
     rows = [{"text": text, "label": label} for text, label in (("good", "yes"), ("bad", "no")) for _ in range(40)]
-    config = {"text": {"vectors": str(path)}, "bag": {"enabled": False}, "train": {"epochs": 8}}
+    config = {"text": {"vectors": str(path)}, "linear": {"enabled": False}, "train": {"epochs": 8}}
     bundle = cellgate.train("classify", rows, folder=tmp_path / "model", config=config)
     path.unlink()
     assert [answer.value for answer in bundle.predict(["superb", "lousy"])] == ["yes", "no"]

@@ -42,7 +42,7 @@ def measured(splits: Splits, seed: int, threads: int, sizes: Sizes) -> Record:
 
 def _trained(folder: Path, name: str, options: list[str]) -> Record:
     columns = ["--text", "text", "--label", "label"]
-    command = ["train", "classify", "train.csv", "--dev", "dev.csv", *columns, "--bag.enabled", "false"]
+    command = ["train", "classify", "train.csv", "--dev", "dev.csv", *columns, "--linear.enabled", "false"]
     done = run([*CELLGATE, *command, *options, "-o", name], folder)
     dev = json.loads((folder / name / "bundle.json").read_text("utf-8"))["metrics"]["dev"]
     test = json.loads(run([*CELLGATE, "evaluate", name, "test.csv", "--json"], folder).stdout)

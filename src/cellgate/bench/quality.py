@@ -20,7 +20,7 @@ from cellgate.metrics import LabelScore
 SEEDS = (0,)
 _ABLATED: dict[str, tuple[str, ...]] = {  # what is left out or put in place, and the settings that do it
     "all": (),
-    "recurrent half alone": ("--bag.enabled", "false"),
+    "recurrent half alone": ("--linear.enabled", "false"),
     "forward only": ("--encoder.directions", "1"),
     "GRU": ("--encoder.cell", "gru"),
     "no spelling vectors": ("--encoder.buckets", "1"),
@@ -28,7 +28,7 @@ _ABLATED: dict[str, tuple[str, ...]] = {  # what is left out or put in place, an
     "no embedding dropout": ("--encoder.embedding-dropout", "0"),
     "no dropout before the labels": ("--head.dropout", "0"),
     "no label smoothing": ("--head.label-smoothing", "0"),
-    "linear half: words alone": ("--bag.characters", "false", "--bag.words", "1"),
+    "linear half: words alone": ("--linear.characters", "false", "--linear.words", "1"),
 }
 ABLATION_SETS = ("trec", "sst2", "toutiao_5k")
 

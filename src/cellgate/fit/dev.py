@@ -127,7 +127,7 @@ def halves_in_words(told: Mapping[str, float]) -> str:
         return f"on dev: {halves}; the other half is left out"
     halves = f"on dev, each alone: {halves}; together {told['together']:.1%}"
     if told["together"] <= told["recurrent_alone"]:
-        return f"{halves}: the linear half adds nothing here; --bag.enabled false leaves it out"
+        return f"{halves}: the linear half adds nothing here; --linear.enabled false leaves it out"
     if told["together"] <= told["linear_alone"]:
         return f"{halves}: the recurrent half adds nothing here; --encoder.enabled false leaves it out and is quicker"
     return f"{halves}, with a weight of {told['linear_share']:.2f} for the linear half"

@@ -30,12 +30,12 @@ class Config(TaskConfig):
     text: TextConfig = TextConfig()
     encoder: EncoderConfig = EncoderConfig()
     head: HeadConfig = HeadConfig()
-    bag: BagConfig = BagConfig()
+    linear: BagConfig = BagConfig()
 
     @model_validator(mode="after")
     def _a_half(self) -> Self:
-        if not (self.encoder.enabled or self.bag.enabled):
-            raise ValueError("encoder.enabled and bag.enabled are both false; leave one of the halves")
+        if not (self.encoder.enabled or self.linear.enabled):
+            raise ValueError("encoder.enabled and linear.enabled are both false; leave one of the halves")
         return self
 
 
@@ -61,8 +61,8 @@ def net(config: Config, source: TextCodec, target: LabelsCodec) -> "Reader":
         vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
         encoder = Encoder(config.encoder, source.sizes, vectors)
         halves["recurrent"] = Recurrent(encoder, Head(config.head, encoder.width, len(target)))
-    if config.bag.enabled:
-        halves["linear"] = Bag(config.bag, source.sizes, label_weights(target.rows, imbalance))
+    if config.linear.enabled:
+        halves["linear"] = Bag(config.linear, source.sizes, label_weights(target.rows, imbalance))
     return Reader(halves, make_output(target.several, target.rows, imbalance))
 
 
