@@ -750,7 +750,7 @@ def test_labels_of_a_text_that_may_have_several_do_not_compete() -> None:
     smooth = target * 0.95 + (1 - target) * 0.1 / 6
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     torch.testing.assert_close(net.loss(inputs, {"label": target}), 3 * bce(halves["recurrent"], smooth))
-    told = net.calibrate(iter([(inputs, {"label": target})]))
+    told = net.calibrate(iter([(inputs, {"label": target})]), float)
     assert set(told) == {"recurrent_alone", "linear_alone", "together", "linear_share", "mean_slope", "mean_offset"}
 
 
@@ -765,7 +765,7 @@ def test_calibrating_sets_share_and_temperature_and_leaves_unseen_labels_out() -
         for start in (0, 6):
             yield inputs_of("word", texts[start : start + 6]), {"label": target[start : start + 6]}
 
-    told = net.calibrate(batches(labels))
+    told = net.calibrate(batches(labels), float)
     assert set(told) == {"recurrent_alone", "linear_alone", "together", "linear_share", "temperature"}
     assert told["linear_share"] == float(net.share)
     assert told["temperature"] == pytest.approx(1 / float(net.output.slope))
@@ -775,6 +775,6 @@ def test_calibrating_sets_share_and_temperature_and_leaves_unseen_labels_out() -
     some = labels.clone()
     some[::3] = -1
     seen = some >= 0
-    told = net.calibrate(batches(some))
+    told = net.calibrate(batches(some), float)
     hits = halves["linear"][seen].argmax(1) == labels[seen]
     assert told["linear_alone"] == pytest.approx(float(hits.float().mean()))

@@ -88,7 +88,13 @@ def test_tokens_get_a_tag_each_whatever_they_hold(parts: Bundle) -> None:
 
 
 def test_answers_less_sure_are_left_out(names: Bundle) -> None:
-    assert names.abstaining_below(1.0).predict(["Ada saw Rome today."])[0].value == ()
+    text = "Ada left the Dan Brown of New Oslo twice"  # unlike any text of the training
+    sure = sorted(spans_of(names.predict([text])[0].value), key=lambda span: span.confidence)
+    less, most = sure[0].confidence, sure[-1].confidence
+    assert less < most
+    assert spans_of(names.abstaining_below(most).predict([text])[0].value) == tuple(
+        sorted(span for span in sure if span.confidence >= most)
+    )
 
 
 def test_metrics_count_a_label_never_trained_on_as_missed(names: Bundle) -> None:

@@ -144,6 +144,19 @@ class TaggerConfig(Options):
     """Share of the encoder's columns dropped through a whole text in training (locked dropout)."""
 
 
+class WindowConfig(Options):
+    """The linear half of a tagger: features of the tokens around each, and a linear chain over them."""
+
+    enabled: bool = True
+    """Train this half beside the recurrent one."""
+    min_count: Count = 2
+    """A feature must stand so often in the training texts."""
+    max_weights: Count = 2_000_000
+    """At most this many weights (features kept x tags): bounds the size of the Bundle."""
+    dropout: Fraction = 0.2
+    """Share of features dropped in training."""
+
+
 class BagConfig(Options):
     """The linear half: a support vector machine on a TF-IDF-weighted bag of word and character n-grams."""
 

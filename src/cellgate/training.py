@@ -104,7 +104,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     scores = dev.scores(net)
     chosen = target.decide(scores, dev.truth)
     before = target.decode(scores, dev.columns, chosen, top=1)
-    told: dict[str, float] = dict(net.calibrate(dev.batches()))
+    told: dict[str, float] = dict(net.calibrate(dev.batches(), lambda: next(iter(dev.metrics(net).values()))))
     if worth := halves_in_words(told):
         yield Note(worth)
     scores = dev.scores(net)

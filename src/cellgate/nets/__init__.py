@@ -2,6 +2,7 @@
 
 from cellgate.nets.bag import Bag
 from cellgate.nets.crf import Crf
+from cellgate.nets.emitter import Emitter, RecurrentEmitter
 from cellgate.nets.encoder import Encoder
 from cellgate.nets.half import Half
 from cellgate.nets.head import Head
@@ -9,21 +10,25 @@ from cellgate.nets.net import Net
 from cellgate.nets.outputs import Sigmoid, Softmax, chosen_imbalance, label_weights, make_output
 from cellgate.nets.reader import Reader
 from cellgate.nets.recurrent import Recurrent
+from cellgate.nets.settle import settle
 from cellgate.nets.tagger import Tagger
-from cellgate.nets.vectors import settle
+from cellgate.nets.window import Window
 
 __all__ = [
     "Bag",
     "Crf",
+    "Emitter",
     "Encoder",
     "Half",
     "Head",
     "Net",
     "Reader",
     "Recurrent",
+    "RecurrentEmitter",
     "Sigmoid",
     "Softmax",
     "Tagger",
+    "Window",
     "chosen_imbalance",
     "label_weights",
     "make_output",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cellgate.batch import Array, Floats, Ids, Ints, TextSizes
 from cellgate.config import BagConfig, TrainConfig
 from cellgate.nets.half import Half, LabelledBatches
-from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.nets.hashing import character_ngrams, chosen_hashes, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.svm import Features, solve
 from cellgate.nets.tables import Table, sum_rows
 
@@ -98,11 +98,8 @@ class Bag(Half):
             texts += len(inputs["lengths"])
             features += len(buckets)
         counts[counts < self.min_count] = 0
-        kept = min(int(np.count_nonzero(counts)), self.max_kept)
-        # Eight hash values for each n-gram kept: about one n-gram in sixteen shares its row with another.
-        width = min(_COUNT_BUCKETS, 1 << (8 * kept).bit_length())
+        best, width = chosen_hashes(counts, self.max_kept)
         counts = counts.reshape(-1, width).sum(0)
-        best = np.sort(np.argsort(-counts, kind="stable")[: min(np.count_nonzero(counts), self.max_kept)])
         self._allocate(len(best), width)
         self.index[torch.from_numpy(best)] = torch.arange(1, len(best) + 1, dtype=torch.int32)
         scale = np.log((1 + texts) / (1 + counts[best])) + 1

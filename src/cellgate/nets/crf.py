@@ -24,6 +24,11 @@ class Crf(nn.Module):
         self.moves = nn.Parameter(torch.zeros(forbidden.shape), requires_grad=learned)
         self.register_buffer("forbidden", torch.from_numpy(np.ascontiguousarray(forbidden)), persistent=False)
 
+    @property
+    def tags(self) -> int:
+        """How many there are, K."""
+        return len(self.moves) - 1
+
     def transitions(self) -> Tensor:
         """Scores of each tag (axis 1) after each (axis 0)."""
         return self.moves.masked_fill(self.forbidden, chain.FORBIDDEN)

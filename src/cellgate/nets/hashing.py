@@ -4,9 +4,14 @@ A sequence s_1..s_n hashes to (n * SALT + sum_k s_k * m_k) mod P with fixed mult
 (Carter & Wegman 1979). All products stay under 2^63, so torch, numpy and ONNX agree to the bit.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from cellgate.batch import Ints
 
 P = 2**31 - 1
 NONE, START = 0, 1  # token hashes that no token has: before the text; its beginning
@@ -45,6 +50,27 @@ def character_ngrams(spelling: Tensor, shortest: int, longest: int) -> tuple[Ten
         hashes.append(total % P)
         exists.append(padded[:, n - 1 : n - 1 + width] != 0)
     return torch.cat(hashes, 1), torch.cat(exists, 1)
+
+
+def feature_hashes(kind: int, parts: Sequence[Tensor]) -> Tensor:
+    """Hashes of features of one kind, made of up to four token hashes, all of one shape."""
+    total = torch.full_like(parts[0], (kind + 1) * _SALT)
+    for multiplier, part in zip(_TOKEN, parts, strict=False):
+        total = total + part * multiplier
+    return total % P
+
+
+def chosen_hashes(counts: Ints, most: int) -> tuple[Ints, int]:
+    """Which hash values to keep, by their counts [buckets, a power of two]: the most frequent ones, at most `most`.
+
+    Returns them in order, and the number of values that they were first folded to: eight for each that is kept, so
+    about one in sixteen is shared by two.
+    """
+    kept = min(int(np.count_nonzero(counts)), most)
+    width = min(len(counts), 1 << (8 * kept).bit_length())
+    folded = counts.reshape(-1, width).sum(0)
+    best = np.argsort(-folded, kind="stable")[: min(int(np.count_nonzero(folded)), most)]
+    return np.sort(best), width
 
 
 def token_ngrams(hashes: Tensor, tail: Tensor, longest: int) -> tuple[Tensor, Tensor]:

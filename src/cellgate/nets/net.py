@@ -58,5 +58,8 @@ class Net(nn.Module, ABC):
         """Outputs of all input so far, and the state after it; an empty state stands for the initial one."""
 
     @abstractmethod
-    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
-        """Fit what dev decides (inputs and target of all its rows); return what should be told of it."""
+    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]], worth: Callable[[], float]) -> dict[str, float]:
+        """Fit what dev decides (inputs and target of all its rows); return what should be told of it.
+
+        `worth` is the first metric on dev of the net as it is.
+        """

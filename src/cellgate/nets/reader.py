@@ -1,6 +1,6 @@
 """Reader: a recurrent and a linear half, or one of them. Reads a whole text or a stream, answers with scores."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,11 @@ class Reader(Net):
             return next(iter(scores.values()))
         return scores["recurrent"] * (1.0 - self.share) + scores["linear"] * self.share
 
-    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
+    def calibrate(
+        self,
+        batches: Iterator[tuple[Tensors, Tensors]],
+        worth: Callable[[], float],  # noqa: ARG002  a mean of scores is judged without the net
+    ) -> dict[str, float]:
         """Choose `share`, and the output's slope and offset, on dev batches of inputs and target.
 
         Returns what should be told: each half's own worth (accuracy, or F1 of several labels), and what was chosen.

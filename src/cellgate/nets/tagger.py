@@ -1,38 +1,40 @@
-"""Tagger: a recurrent encoder and a linear chain on its outputs. Batch -> loss, or batch -> scores of tags."""
+"""Tagger: a recurrent and a linear half, or one of them. Batch -> loss, or batch -> scores of a chain of tags."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cellgate.config import TaggerConfig, TrainConfig
+from cellgate.config import TrainConfig
 from cellgate.nets.crf import Crf
-from cellgate.nets.dropout import locked
-from cellgate.nets.encoder import Encoder
+from cellgate.nets.emitter import Emitter
 from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.tables import Table
 from cellgate.nets.vectors import AXES
 
-_TRIED = tuple(2.0 ** (step / 4) for step in range(-8, 9))  # slopes of the scores, of which dev chooses one
+_SLOPES = tuple(2.0 ** (step / 4) for step in range(-8, 9))  # of the scores, of which dev chooses one
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the linear half
+_USUAL_SHARE = 0.5  # before dev has chosen
 
 
 class Tagger(Net):
     """Scores of K tags at each token [B, T, K] and of tag after tag [K + 1, K + 1].
 
-    Both are multiplied by `slope`, so that the probabilities of dev's true tags are the highest (Guo et al. 2017).
+    Each half is taught by itself; their scores are mixed by `share` (the linear half's weight), then multiplied by
+    `slope`, so that the probabilities of dev's true tags are the highest (Guo et al. 2017).
     """
 
+    share: Tensor
     slope: Tensor
     axes: Mapping[str, tuple[str, ...]] = AXES
     outputs: Mapping[str, tuple[str, ...]] = {"scores": ("batch", "time", "tags"), "transitions": ("before", "after")}
 
-    def __init__(self, config: TaggerConfig, encoder: Encoder, crf: Crf) -> None:
+    def __init__(self, halves: Mapping[str, Emitter]) -> None:
         super().__init__()
-        self.config = config
-        self.encoder = encoder
-        self.linear = nn.Linear(encoder.width, len(crf.moves) - 1)
-        self.crf = crf
+        self._halves = dict(halves)  # the same modules as below, with their type
+        self.each = nn.ModuleDict(self._halves)
+        self.register_buffer("share", torch.tensor(_USUAL_SHARE))
         self.register_buffer("slope", torch.ones(()))
 
     @property
@@ -41,50 +43,71 @@ class Tagger(Net):
         return False
 
     def prepare(self, batches: Batches) -> None:
-        """Look at nothing: sizes are all it needs."""
+        """Look at training rows before training begins."""
+        for half in self._halves.values():
+            half.prepare(batches)
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """Parameters with their peak learning rate and decay; the scores of tag after tag are not drawn to 0."""
-        moves = [parameter for parameter in self.crf.parameters() if parameter.requires_grad]
-        others = [p for p in (*self.encoder.parameters(), *self.linear.parameters()) if p.requires_grad]
-        groups = [{"params": others, "lr": config.learning_rate, "weight_decay": config.weight_decay}]
-        return [*groups, {"params": moves, "lr": config.learning_rate, "weight_decay": 0.0}] if moves else groups
+        """Parameters with their peak learning rate and decay, for the optimiser."""
+        return [group for half in self._halves.values() for group in half.parameter_groups(config)]
 
     @property
     def tables(self) -> list[Table]:
         """Those of which a batch reads few rows."""
-        return self.encoder.vectors.tables
+        return [table for half in self._halves.values() for table in half.tables]
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:  # noqa: ARG002
         """Nothing that could be handed on."""
         return {}
 
-    def _emissions(self, inputs: Tensors) -> Tensor:
-        y, _ = self.encoder(inputs, self.encoder.initial_state(inputs["lengths"].shape[0]))
-        emissions: Tensor = self.linear(locked(y, self.config.dropout) if self.training else y)
-        return emissions
-
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
-        """Negative log-likelihood of the true tags [nats], mean over the tokens."""
-        lengths = inputs["lengths"]
-        return self.crf.loss(self._emissions(inputs), target["tags"], lengths) / lengths.sum()
+        """Negative log-likelihood of the true tags [nats], mean over the tokens, summed over the halves."""
+        losses = [half.loss(inputs, target["tags"]) for half in self._halves.values()]
+        return torch.stack(losses).sum() / inputs["lengths"].sum()
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # noqa: ARG002
         """Scores of a linear chain."""
-        scores = self._emissions(inputs) * self.slope
-        return {"scores": scores, "transitions": self.crf.transitions() * self.slope}, {}
+        scores, transitions = self._mixed({name: half(inputs) for name, half in self._halves.items()})
+        return {"scores": scores * self.slope, "transitions": transitions * self.slope}, {}
+
+    def _mixed(self, emissions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The halves' scores of tags, and of tag after tag, averaged."""
+        chains = {name: half.crf.transitions() for name, half in self._halves.items()}
+        return self._average(emissions), self._average(chains)
+
+    def _average(self, scores: Mapping[str, Tensor]) -> Tensor:
+        if len(scores) == 1:
+            return next(iter(scores.values()))
+        return scores["recurrent"] * (1.0 - self.share) + scores["linear"] * self.share
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]]) -> dict[str, float]:
-        """Choose the slope by dev; tells the temperature, its inverse."""
-        losses = torch.zeros(len(_TRIED))
-        transitions = self.crf.transitions()
+    def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]], worth: Callable[[], float]) -> dict[str, float]:
+        """Choose `share`, then `slope`, by dev; tells the worth of each half, and what was chosen."""
+        if len(self._halves) > 1:
+            found = {share: self._worth_of(share, worth) for share in _SHARES}
+            best = max(_SHARES, key=lambda share: (_voted(found, share), -abs(share - _USUAL_SHARE)))
+            self.share.fill_(best)
+            told = {"recurrent_alone": found[0.0], "linear_alone": found[1.0], "linear_share": best}
+        else:
+            told = {f"{name}_alone": worth() for name in self._halves}
+        losses = torch.zeros(len(_SLOPES))
         for inputs, target in batches:
             known = (target["tags"] >= 0).all(1)
             if not known.any():
                 continue
-            emissions, lengths = self._emissions(inputs)[known], inputs["lengths"][known]
-            for place, slope in enumerate(_TRIED):
+            emissions, transitions = self._mixed({name: half(inputs)[known] for name, half in self._halves.items()})
+            lengths = inputs["lengths"][known]
+            for place, slope in enumerate(_SLOPES):
                 losses[place] += Crf.loss_of(emissions * slope, transitions * slope, target["tags"][known], lengths)
-        self.slope.fill_(_TRIED[int(losses.argmin())])
-        return {"temperature": 1 / float(self.slope)}
+        self.slope.fill_(_SLOPES[int(losses.argmin())])
+        return told | {"together": worth(), "temperature": 1 / float(self.slope)}
+
+    def _worth_of(self, share: float, worth: Callable[[], float]) -> float:
+        self.share.fill_(share)
+        return worth()
+
+
+def _voted(found: Mapping[float, float], share: float) -> float:
+    """The worth of a share and of its neighbours, averaged: a single one's is in part chance."""
+    near = [value for other, value in found.items() if abs(other - share) < 0.3]
+    return sum(near) / len(near)

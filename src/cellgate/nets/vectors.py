@@ -11,7 +11,7 @@ from cellgate.config import EncoderConfig
 from cellgate.nets.dropout import blank, blank_places, drop_rows, locked, locked_types
 from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
 from cellgate.nets.spelling import Spelling, folded
-from cellgate.nets.tables import Table, round_tables, sum_rows
+from cellgate.nets.tables import Table, sum_rows
 from cellgate.ops import Inputs, Rows
 from cellgate.text.lexicon import SETS
 
@@ -160,14 +160,3 @@ class TokenVectors(nn.Module):
         unknown = torch.nonzero(words == _UNKNOWN)[:, 0]
         read = self._table(words[unknown], spelling[unknown])
         return F.embedding(places, rows).float().index_copy(0, unknown, read)
-
-
-def settle(net: nn.Module, spelling: Tensor) -> None:
-    """Make a trained net what answers: tables rounded, one vector a word of the vocabulary, spelled [vocabulary, C].
-
-    What is decided on dev should be decided of the net that answers.
-    """
-    round_tables(net)
-    for module in net.modules():
-        if isinstance(module, TokenVectors):
-            module.settle(spelling)

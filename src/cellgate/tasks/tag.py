@@ -1,6 +1,7 @@
 """tag: mark the spans of a text that name a person, a place, a date, ...; or give each token its part of speech.
 
-words [B, T] -> Encoder, both directions -> [B, T, 2H] -> linear chain over tags -> spans of characters
+words [B, T] -> Encoder, both directions -> [B, T, 2H] -> linear chain over tags
+                features of a Window     -> [B, T, K]  -> linear chain over tags     averaged -> spans of characters
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from cellgate.codecs import ChainCodec, Given, TextCodec, learn_tags
-from cellgate.config import EncoderConfig, TaggerConfig, TaskConfig, TextConfig
+from cellgate.config import EncoderConfig, TaggerConfig, TaskConfig, TextConfig, TrainConfig, WindowConfig
 from cellgate.metrics import Spans
 from cellgate.spans import Span, check_marks, read_marked
 from cellgate.task import Row, Task
@@ -41,22 +42,38 @@ class Record(Row):
 class Config(TaskConfig):
     """Settings of a tagger."""
 
+    train: TrainConfig = TrainConfig(batch_rows=16)
     text: TextConfig = TextConfig(lowercase=False, max_tokens=1_000_000)
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
     )
     tagger: TaggerConfig = TaggerConfig()
+    linear: WindowConfig = WindowConfig()
+
+    @model_validator(mode="after")
+    def _a_half(self) -> Self:
+        if not (self.encoder.enabled or self.linear.enabled):
+            raise ValueError("encoder.enabled and linear.enabled are both false; leave one of the halves")
+        return self
 
 
 def net(config: Config, source: TextCodec, target: ChainCodec) -> "Tagger":
     """Build the untrained net."""
     import torch
 
-    from cellgate.nets import Crf, Encoder, Tagger  # torch comes only where a net is trained
+    from cellgate.nets import Crf, Emitter, Encoder, RecurrentEmitter, Tagger, Window  # only where a net is trained
 
-    vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
-    encoder = Encoder(config.encoder, source.sizes, vectors)
-    return Tagger(config.tagger, encoder, Crf(target.forbidden, learned=config.tagger.chain))
+    def chain() -> Crf:
+        return Crf(target.forbidden, learned=config.tagger.chain)
+
+    halves: dict[str, Emitter] = {}
+    if config.encoder.enabled:
+        vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
+        encoder = Encoder(config.encoder, source.sizes, vectors)
+        halves["recurrent"] = RecurrentEmitter(config.tagger, encoder, chain())
+    if config.linear.enabled:
+        halves["linear"] = Window(config.linear, source.sizes, chain())
+    return Tagger(halves)
 
 
 TASK = Task(
