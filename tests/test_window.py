@@ -28,11 +28,11 @@ CLOSE = 1e-5
 HALF = 2e-3
 TEXTS: dict[Unit, list[str]] = {
     "word": ["Ada met Bob in Rome", "Zebra99 met ada", "in"],
-    "character": ["小美去了北京", "他在北京 Rome", "去"],
+    "character": ["小美二〇一九年去了北京", "他在北京 Rome", "去"],
 }
 TRAINED: dict[Unit, list[str]] = {
     "word": ["Ada met Bob in Rome", "Bob met Ada in Oslo", "Ada met Eve"],
-    "character": ["小美去了北京", "小美在北京", "他去了上海"],
+    "character": ["小美去了北京", "小美在北京7日", "他三月去了上海"],
 }
 TOGETHER: dict[Unit, list[tuple[int, ...]]] = {
     "word": [(-1, 0), (0, 1), (-1, 1)],
@@ -86,7 +86,13 @@ def single(kind: int, *parts: int) -> int:
 
 
 def shape(token: str) -> str:
-    return "".join("A" if "A" <= c <= "Z" else "a" if "a" <= c <= "z" else "0" if "0" <= c <= "9" else c for c in token)
+    def of(c: str) -> str:
+        if c in "一二三四五六七八九十〇零百千万萬亿億两兩":
+            return "〇"
+        kinds = (("A", "Z"), ("a", "z"), ("0", "9"), ("一", "鿿"))
+        return next((first for first, last in kinds if first <= c <= last), c)
+
+    return "".join(map(of, token))
 
 
 def literal(unit: Unit, tokens: list[str], place: int) -> list[int]:
@@ -98,16 +104,19 @@ def literal(unit: Unit, tokens: list[str], place: int) -> list[int]:
     found = []
     for number, offset in enumerate(range(-2, 3)):
         token = at(offset)
-        kinds = 4 if unit == "word" else 1
+        kinds = 4 if unit == "word" else 2
         views = [START] * kinds
         if token is not None:
             small = spelled(token.lower())
             end = [0] * (4 - len(small)) + small[-4:]
-            views = [hash_of(points) for points in (spelled(token), small, spelled(shape(token)), end)][:kinds]
+            views = [hash_of(points) for points in (spelled(token), spelled(shape(token)), small, end)][:kinds]
         found += [single(8 * number + kind, view) for kind, view in enumerate(views)]
     for number, offsets in enumerate(TOGETHER[unit], start=40):
         around = [at(offset) for offset in offsets]
         found.append(single(number, *(START if token is None else hash_of(spelled(token)) for token in around)))
+    for number, offsets in enumerate([(-1, 0), (0, 1), (-1, 0, 1)], start=40 + len(TOGETHER[unit])):
+        around = [at(offset) for offset in offsets]
+        found.append(single(number, *(START if token is None else hash_of(spelled(shape(token))) for token in around)))
     if unit == "word":
         grams, exists = character_ngrams(torch.tensor([spelled(tokens[place])]), 1, 5)
         found += grams[exists].tolist()

@@ -31,7 +31,7 @@ _NGRAMS = {  # places of the tokens that make one feature together
     "word": ((-1, 0), (0, 1), (-1, 1)),
 }
 _HAN_DIGITS = "〇零一二三四五六七八九十百千万萬亿億兩两"
-_SHAPES = ((-1, 0), (0, 1), (-1, 0, 1))  # and whose shapes do
+_SHAPES = ((-1, 0), (0, 1), (-1, 0, 1))  # and places whose shapes do
 _SUFFIX = 4  # code points of a word's end: three letters, and the mark that ends every spelling
 _LONGEST = 5  # characters of an n-gram inside a word
 _UNKNOWN = 0  # the number of words outside the vocabulary
@@ -125,7 +125,7 @@ class Window(Emitter):
         tokens, lengths = inputs["tokens"], inputs["lengths"]
         types = dict(zip(_OFFSETS, self._around(inputs), strict=True))
         found: list[Tensor] = []
-        for view, ngrams in ((inputs["spelling"], self.ngrams), (shape(inputs["spelling"]), _SHAPES)):
+        for view, ngrams in ((inputs["spelling"], self.ngrams), (_shape(inputs["spelling"]), _SHAPES)):
             hashes = F.pad(token_hashes(view), (1, 0), value=START)
             for offsets in ngrams:
                 kind = len(_OFFSETS) * 8 + len(found)
@@ -136,7 +136,7 @@ class Window(Emitter):
 
     def _of_types(self, spelling: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each offset, hashes of the features of no token and of each type [1 + U, F], and whether they exist."""
-        alone = [spelling, shape(spelling)]
+        alone = [spelling, _shape(spelling)]
         if self.words:
             alone += [folded(spelling), _suffix(spelling)]
         views = [F.pad(token_hashes(each), (1, 0), value=START) for each in alone]
@@ -183,8 +183,8 @@ class Window(Emitter):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def shape(spelling: Tensor) -> Tensor:
-    """Spelling with each capital written A, each small letter a, each digit 0, each Han character 一, their digits 〇."""
+def _shape(spelling: Tensor) -> Tensor:
+    """Spelling with each capital written A, each small letter a, digit 0, Han character 一, Han digit 〇."""
     shaped = spelling
     for first, last in ("AZ", "az", "09", "一鿿"):
         inside = (spelling >= ord(first)) & (spelling <= ord(last))
