@@ -1,5 +1,7 @@
 """Steps of `cellgate train tag` as `blocks` asks for them; these are the very steps that `fit` takes.
 
+Of the recurrent half alone: Flair's tagger has no other.
+
 python -m cellgate.bench.tag_steps FOLDER THREADS      FOLDER: what `fit.prepare` left there
 """
 
@@ -20,7 +22,7 @@ def main(folder: Path, threads: int) -> None:
     """Answer until the input ends."""
     task, prepared = find("tag"), load_prepared(folder)
     source, target = prepared.source, prepared.target
-    config = task.config.parse({"train": {"threads": threads}}, "the benchmark")
+    config = task.config.parse({"train": {"threads": threads}, "linear": {"enabled": False}}, "the benchmark")
     torch.manual_seed(config.train.seed)
     net = task.net(config, source, target)
     lengths = prepared.rows.columns["tokens"].lengths

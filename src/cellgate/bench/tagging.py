@@ -260,5 +260,6 @@ def _in_words(config: Config, prepared: Prepared) -> str:
     return (
         f"vectors of {encoder.embedding} for {len(prepared.source):,} words, a BiLSTM of {encoder.spelling} a "
         f"direction over letters of {LETTER_WIDTH}, a BiLSTM of {encoder.hidden} over both, a linear chain; AdamW, "
-        f"{rows_a_step(rows, course)} texts of like length a step, of {rows:,}; ours has vectors of n-grams besides"
+        f"{rows_a_step(rows, course)} texts of like length a step, of {rows:,}; ours, here without its "
+        "linear half, has vectors of n-grams besides"
     )
