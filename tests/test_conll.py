@@ -80,11 +80,60 @@ def test_what_breaks_a_scheme_is_counted_and_mixed_schemes_are_said(tmp_path: Pa
 
 def test_tokens_and_tags_out_of_step_stop_with_the_line(tmp_path: Path) -> None:
     path = written(tmp_path / "a.conll", "Ada B-PER\nslept O\n\nIn O\nRome\n\nBob B-PER\n")
-    with pytest.raises(DataError, match=r"line 4: line 5 has 1 columns, not 2 \('Rome'\)"):
+    with pytest.raises(DataError, match=r"line 5: 1 column, not 2 \('Rome'\)"):
         rows(path)
     found, _, problems = rows(path, skip=True)
     assert [text for text, _ in found] == ["Ada slept", "Bob"]
     assert problems.count == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_through_comments_documents_and_empty_lines(end: str, tmp_path: Path) -> None:
+    head = "\ufeff-DOCSTART- O\n\n\n# a longer comment\nAda B-PER\n \t\n-DOCSTART- O\nslept O\n\n\n"
+    path = written(tmp_path / "a.conll", f"{head}In O\n# one more comment\nRome B-LOC\n".replace("\n", end))
+    assert [text for text, _ in rows(path)[0]] == ["Ada", "slept", "In Rome"]
+    path = written(tmp_path / "b.conll", f"{head}In O\n# one more comment\nRome\n".replace("\n", end))
+    with pytest.raises(DataError, match="line 13: 1 column, not 2"):
+        rows(path)
+    found, _, problems = rows(path, skip=True)
+    assert ([text for text, _ in found], problems.count) == (["Ada", "slept"], 1)
+
+
+def test_a_sentence_that_goes_on_through_many_pieces_is_one(tmp_path: Path) -> None:
+    tokens = [f"token{place}" for place in range(40_000)]
+    text = "".join(f"{token} O\n" for token in tokens) + "\nAda B-PER\nslept\n"
+    with pytest.raises(DataError, match="line 40003: 1 column"):
+        rows(written(tmp_path / "a.conll", text))
+    found, _, _ = rows(tmp_path / "a.conll", skip=True)
+    assert found == [(" ".join(tokens), ())]
+
+
+def test_a_tag_of_no_scheme_among_others_stops_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.conll", ADA * 10 + "\nBob PER\nslept O\n\nBob B-\n")
+    with pytest.raises(DataError, match=r"line 62: the tag 'PER' is neither O nor one such as B-PERSON \('Bob PER'\)"):
+        rows(path)
+    assert rows(path, skip=True)[2].count == 2
+
+
+def test_columns_that_mark_no_spans_are_tags_of_tokens_beside_those_that_do(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.conll", "Ada NNP B-PER\nslept VBD O\n\n")
+    assert rows(path, spans="2")[0] == [(("Ada", "slept"), ("NNP", "VBD"))]
+    assert rows(path, spans="3")[0] == rows(path)[0] == [("Ada slept", (Span(0, 3, "PER"),))]
+
+
+def test_tokens_with_spaces_and_tags_behind_several_are_kept(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.conll", "New York B-LOC\nis   O\n\n")
+    assert rows(path)[0] == [("New York is", (Span(0, 8, "LOC"),))]
+    path = written(tmp_path / "b.conll", "New York\tB-LOC\nis\tO\n\n \tO\n")
+    with pytest.raises(DataError, match="line 4: a tag without a token"):
+        rows(path)
+
+
+@pytest.mark.parametrize("number", ["x", "1-", "", "1.2.3"])
+def test_lines_of_conllu_without_a_number_are_told(number: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.conllu", U.replace("\n2\t", f"\n{number}\t"))
+    with pytest.raises(DataError, match=f"line 5: '{number}' is no number of a word"):
+        rows(path)
 
 
 def test_words_of_conllu_are_tokens_with_a_tag_each(tmp_path: Path) -> None:
@@ -105,7 +154,7 @@ def test_what_is_written_is_a_text_with_its_words(tmp_path: Path) -> None:
 
 def test_words_that_their_text_does_not_hold_are_told(tmp_path: Path) -> None:
     path = written(tmp_path / "a.conllu", U.replace("I can't go.", "I cannot go."))
-    with pytest.raises(DataError, match='line 3: "can\'t" does not stand in its text'):
+    with pytest.raises(DataError, match='line 3: "can\'t" does not stand in the sentence'):
         rows(path, text="raw", spans="words")
 
 

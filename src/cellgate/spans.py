@@ -40,7 +40,12 @@ class Run:
 
 def is_scheme(tags: Iterable[str]) -> bool:
     """Whether tags mark spans: each is O, or a prefix, a hyphen and a label."""
-    return all(tag == OUTSIDE or (tag[:1] in _PREFIXES and tag[1:2] == "-" and len(tag) > 2) for tag in tags)
+    return all(map(marks_span, tags))
+
+
+def marks_span(tag: str) -> bool:
+    """Whether a tag is O, or a prefix, a hyphen and a label."""
+    return tag == OUTSIDE or (tag[:1] in _PREFIXES and tag[1:2] == "-" and len(tag) > 2)
 
 
 def parse_tag(tag: str) -> tuple[str, str]:
@@ -51,15 +56,17 @@ def parse_tag(tag: str) -> tuple[str, str]:
 def runs_of_tags(tags: Sequence[str]) -> list[Run]:
     """The spans that tags mark, in any scheme; where they break it, as conlleval (Tjong Kim Sang 2000) reads them."""
     found: list[Run] = []
-    first, before, label = 0, "O", ""
-    for place, tag in enumerate([*tags, OUTSIDE]):
-        prefix, of = parse_tag(tag)
-        goes_on = prefix in "IE" and before in "BI" and of == label
-        if before != "O" and not goes_on:
-            found.append(Run(first, place, label))
-        if prefix != "O" and not goes_on:
+    first, end, before, label = 0, 0, "O", ""  # of the last run; end 0: none yet
+    for place in [place for place, tag in enumerate(tags) if tag != OUTSIDE]:
+        prefix, of = parse_tag(tags[place])
+        goes_on = place == end and prefix in "IE" and before in "BI" and of == label
+        if not goes_on:
+            if end:
+                found.append(Run(first, end, label))
             first = place
-        before, label = prefix, of
+        end, before, label = place + 1, prefix, of
+    if end:
+        found.append(Run(first, end, label))
     return found
 
 
@@ -67,14 +74,14 @@ def runs_of_tags(tags: Sequence[str]) -> list[Run]:
 class Survey:
     """What the tags of a file are, counted sentence by sentence."""
 
-    prefixes: Counter[str] = field(default_factory=Counter)
+    tags: Counter[str] = field(default_factory=Counter)
     opened_by_i: int = 0  # spans whose first tag is I or E
     needless_b: int = 0  # spans that begin with B, and not right behind one of the same label
     unclosed: int = 0  # spans of several tokens without E, of one without S
 
     def add(self, tags: Sequence[str]) -> None:
         """Count the tags of one sentence."""
-        self.prefixes.update(tag[0] for tag in tags)
+        self.tags.update(tags)
         end, label = -1, ""
         for run in runs_of_tags(tags):
             head, tail = parse_tag(tags[run.first])[0], parse_tag(tags[run.last - 1])[0]
@@ -86,7 +93,8 @@ class Survey:
     @property
     def scheme(self) -> str:
         """What the scheme is called; empty where prefixes of several are mixed."""
-        name = next((name for name, prefixes in _SCHEMES.items() if set(self.prefixes) <= set(prefixes)), "")
+        found = {tag[0] for tag in self.tags}
+        name = next((name for name, prefixes in _SCHEMES.items() if found <= set(prefixes)), "")
         return "IOB1" if name == "BIO" and self.opened_by_i and not self.needless_b else name
 
     @property
@@ -110,10 +118,13 @@ def bioes(count: int, runs: Iterable[Run]) -> list[str]:
 
 def spans_of_tags(tokens: Sequence[str], tags: Sequence[str], joiner: str = " ") -> tuple[Span, ...]:
     """The spans that tags mark in the text that its tokens make, joined by `joiner`."""
-    ends = list(accumulate(len(token) + len(joiner) for token in tokens))
+    runs = runs_of_tags(tags)
+    if not runs:
+        return ()
+    ends, between = [0, *accumulate(map(len, tokens))], len(joiner)
     return tuple(
-        Span(ends[run.first] - len(tokens[run.first]) - len(joiner), ends[run.last - 1] - len(joiner), run.label)
-        for run in runs_of_tags(tags)
+        Span(ends[run.first] + run.first * between, ends[run.last] + (run.last - 1) * between, run.label)
+        for run in runs
     )
 
 

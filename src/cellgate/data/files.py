@@ -13,7 +13,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from cellgate.errors import DataError, listed, nearest
 from cellgate.text import detect
 
 SAMPLE_BYTES = 1 << 20
+_PIECE_CHARACTERS = 1 << 16
 _NUL_MARK = "\udc00"
 _MARK = "cellgate.mark"  # name of the error handler below, as codecs know it
 
@@ -146,24 +147,43 @@ def lines(path: str, name: str, encoding: str, newline: str, *, mark_bad: bool =
     A line with a byte that cannot be decoded or a NUL is an error, after the lines before it; with `mark_bad` each
     such byte comes as a lone surrogate.
     """
+    for piece in pieces(path, name, encoding, newline, mark_bad=mark_bad):
+        yield from io.StringIO(piece, newline)
+
+
+def pieces(path: str, name: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
+    """Yield what `lines` does, many whole lines at a time: together they are searched for flaws much quicker."""
+    first = 1  # number of the piece's first line
     with readable(name), _opened(path) as stream:
-        yield from decoded(stream, name, encoding, newline, mark_bad=mark_bad)
+        text = io.TextIOWrapper(stream, encoding, _MARK, newline)
+        while piece := text.read(_PIECE_CHARACTERS) + text.readline():
+            if first == 1:
+                piece = piece.removeprefix("\ufeff")
+            if flaw(piece, encoding):
+                yield from _checked_lines(io.StringIO(piece, newline), first, name, encoding, mark_bad=mark_bad)
+            else:
+                yield piece
+            first += piece.count("\n") if newline else sum(1 for _ in io.StringIO(piece, newline))
 
 
 def decoded(stream: BinaryIO, name: str, encoding: str, newline: str, *, mark_bad: bool = False) -> Iterator[str]:
-    """Yield the lines of an open stream of bytes, as `lines` does; the stream stays open."""
+    """Yield the lines of an open stream of bytes, as `lines` does but each as it comes; the stream stays open."""
     text = io.TextIOWrapper(stream, encoding, _MARK, newline)
     try:
-        for number, line in enumerate(text, 1):
-            if number == 1:
-                line = line.removeprefix("\ufeff")
-            if wrong := flaw(line, encoding):
-                if not mark_bad:
-                    raise DataError(f"{name} line {number}: {wrong}: {ENCODING_REMEDY}")
-                line = line.replace("\0", _NUL_MARK)
-            yield line
+        yield from _checked_lines(text, 1, name, encoding, mark_bad=mark_bad)
     finally:
         text.detach()
+
+
+def _checked_lines(lines: Iterable[str], first: int, name: str, encoding: str, *, mark_bad: bool) -> Iterator[str]:
+    for number, line in enumerate(lines, first):
+        if number == 1:
+            line = line.removeprefix("\ufeff")
+        if wrong := flaw(line, encoding):
+            if not mark_bad:
+                raise DataError(f"{name} line {number}: {wrong}: {ENCODING_REMEDY}")
+            line = line.replace("\0", _NUL_MARK)
+        yield line
 
 
 def is_clean(text: str) -> bool:
