@@ -20,7 +20,9 @@ from cellgate.metrics import (
     log_loss,
     macro_f1,
     micro_f1,
+    mistake_counts,
     span_f1,
+    span_mistakes,
     span_precision,
     span_recall,
     token_accuracy,
@@ -166,3 +168,42 @@ def test_span_metrics_are_seqevals(sentences: list[tuple[list[str], list[str]]])
     tagged = [tuple(Span(place, place + 1, tag) for place, tag in enumerate(tags)) for tags in truth]
     said = [tuple(Span(place, place + 1, tag) for place, tag in enumerate(tags)) for tags in answers]
     assert token_accuracy(tagged, said) == pytest.approx(seqeval.accuracy_score(truth, answers), abs=1e-12)
+
+
+def placed(*spans: tuple[int, int, str]) -> tuple[Span, ...]:
+    return tuple(Span(*span) for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "kinds"),
+    [
+        ([(0, 5, "a")], [(0, 5, "a")], []),
+        ([(0, 5, "a")], [(1, 5, "a")], ["boundary"]),
+        ([(0, 5, "a")], [(0, 5, "b")], ["type"]),
+        ([(0, 5, "a")], [(4, 7, "b")], ["boundary_and_type"]),
+        ([(0, 5, "a")], [(5, 7, "a")], ["missed", "invented"]),
+        ([(0, 5, "a")], [(0, 2, "a"), (3, 5, "a")], ["boundary", "invented"]),
+        ([(0, 5, "a"), (5, 9, "b")], [(0, 9, "b")], ["boundary", "missed"]),  # of one label before one that is first
+        ([(0, 5, "a"), (5, 9, "b")], [(4, 5, "b"), (5, 9, "a")], ["type", "boundary_and_type"]),
+    ],
+)
+def test_mistakes_are_told_by_kind(
+    true: list[tuple[int, int, str]], found: list[tuple[int, int, str]], kinds: list[str]
+) -> None:
+    assert [mistake.kind for mistake in span_mistakes(placed(*true), placed(*found))] == kinds
+    counted = mistake_counts([placed(*true)] * 2, [placed(*found), placed(*true)])
+    assert {kind: count for kind, count in counted.items() if count} == {kind: kinds.count(kind) for kind in kinds}
+
+
+PLACED = st.sets(st.tuples(st.integers(0, 9), st.integers(1, 4), st.sampled_from("ab")), max_size=5)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(PLACED, PLACED)
+def test_each_wrong_span_stands_in_one_mistake(
+    true: set[tuple[int, int, str]], found: set[tuple[int, int, str]]
+) -> None:
+    wanted, answer = (placed(*((start, start + size, label) for start, size, label in side)) for side in (true, found))
+    mistakes = span_mistakes(wanted, answer)
+    assert sorted(each.true for each in mistakes if each.true) == sorted(set(wanted) - set(answer))
+    assert sorted(each.found for each in mistakes if each.found) == sorted(set(answer) - set(wanted))

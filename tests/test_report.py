@@ -10,19 +10,21 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cellgate.metrics import Answer, Labels, calibration_error
+from cellgate.metrics import Answer, Value, calibration_error, with_texts
 from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
 from cellgate.report.tables import NOTHING, WORST_ROWS, confused, label_scores, likely_share, matrix, mixed_up
+from cellgate.spans import Span
 
 VOID = {"meta", "br", "path", "use", "rect"}
 
 
-def report(truth: Sequence[Labels], answers: Sequence[Answer], labels: Sequence[str], texts: Sequence[str]) -> Report:
+def report(truth: Sequence[Value], answers: Sequence[Answer], labels: Sequence[str], texts: Sequence[str]) -> Report:
     """A report of these dev rows; the rest is invented. Row i of dev has text i, cyclically."""
     draw = np.random.default_rng(0)
     rows = len(truth)
     right = np.array([t == a for t, a in zip(truth, answers, strict=True)])
     confidence = np.clip(np.where(right, draw.beta(8, 2, rows), draw.beta(3, 2, rows)), 0.01, 0.999).astype(np.float32)
+    given = np.array([answer is not None for answer in answers])
     places = worst(truth, answers, confidence)
     errors = [
         Disagreement(p + 1, texts[p % len(texts)], truth[p], answers[p] or (), float(confidence[p]))
@@ -33,6 +35,7 @@ def report(truth: Sequence[Labels], answers: Sequence[Answer], labels: Sequence[
         looked_at=1_000,
         name="models/invented",
         task="classify",
+        part="text",
         version="0.1.0",
         rows_by_label={label: 10 + 7 * place for place, label in enumerate(labels)},
         metrics=metrics,
@@ -42,8 +45,8 @@ def report(truth: Sequence[Labels], answers: Sequence[Answer], labels: Sequence[
         dev=DevAnswers(
             truth=tuple(truth),
             answers=tuple(answers),
-            confidence=confidence,
-            uncalibrated=Certainty(np.sqrt(confidence), right),
+            calibrated=Certainty(confidence[given], right[given]),
+            uncalibrated=Certainty(np.sqrt(confidence[given]), right[given]),
             abstain_below=0.0,
             given=False,
         ),
@@ -123,7 +126,56 @@ def does_not_know() -> Report:
     return replace(made, dev=unsure, texts=replace(made.texts, unseen=1))
 
 
-CASES = [two_labels, many_labels, chinese, several_labels, long_and_hostile, no_error, five_rows, does_not_know]
+def spans() -> Report:
+    """Every kind of mistake, in texts of all sorts."""
+    text = "Ada Smith of <b>Acme</b>, Oslo, met 小美 in Bergen \u202e today. " + "And so on. " * 60
+    ada, acme, oslo = Span(0, 9, "person"), Span(16, 20, "firm"), Span(26, 30, "place")
+    far = Span(len(text) - 9, len(text) - 1, "place")
+    true = [(ada, acme, oslo), (ada, oslo), (ada,), (), (acme, far), (ada, acme, oslo)]
+    said = [
+        (ada, acme, oslo),
+        (Span(0, 3, "person"), Span(26, 30, "firm")),
+        (Span(4, 9, "firm"),),
+        (acme,),
+        (acme,),
+        (oslo,),
+    ]
+    made = report(true, said, ["firm", "person", "place"], [text])
+    errors = tuple(
+        replace(e, given=with_texts(e.given, text), believed=with_texts(e.believed, text)) for e in made.errors
+    )
+    return replace(made, task="tag", part="span", errors=errors, suspects=(), halves={})
+
+
+def tags() -> Report:
+    truth, answers = noisy(["NOUN", "VERB", "X"], 400, 0.1)
+    places = [(start, start + 4) for start in range(0, 20, 5)]
+    rows = [
+        [
+            tuple(Span(*place, tag) for place, tag in zip(places, side[at : at + 4], strict=True))
+            for at in range(0, 400, 4)
+        ]
+        for side in (truth, answers)
+    ]
+    rows[1][0] = rows[1][0][:3]  # of the last token the model is not sure enough
+    made = report(rows[0], rows[1], ["NOUN", "VERB", "X"], ["some word tags here"])
+    unsure = Disagreement(1, "some word tags here", rows[0][0], rows[1][0], 0.9)
+    made = replace(made, errors=(unsure, *made.errors))
+    return replace(made, task="tag", part="tag", halves={})
+
+
+CASES = [
+    two_labels,
+    many_labels,
+    chinese,
+    several_labels,
+    long_and_hostile,
+    no_error,
+    five_rows,
+    does_not_know,
+    spans,
+    tags,
+]
 
 
 @dataclass
@@ -199,10 +251,31 @@ def test_few_rows_no_error_and_no_answer_are_said(pages):
         assert "no answer" not in pages[name]
 
 
+def test_spans_are_told_by_kinds_of_mistakes_and_shown_in_their_texts(pages):
+    html = pages["spans"]
+    rows = re.findall(r"<tr><th><bdi>(\w[\w ]*)</bdi></th>((?:<td class=\"n\">[^<]*</td>){6})</tr>", html)
+    counts = {label: re.findall(r">([^<]*)</td>", cells) for label, cells in rows if len(re.findall("<td", cells)) == 6}
+    assert counts["all labels"] == ["5", "1", "1", "1", "3", "1"]
+    assert counts["person"] == ["1", "1", "–", "1", "1", "–"]
+    assert '<mark class="wrong">Ada<small>person</small></mark> Smith' in html
+    assert '&lt;b&gt;<mark class="wrong">Acme<small>firm</small></mark>' in html
+    assert '<mark class="right">Oslo<small>place</small></mark>' in html
+    assert "<i>true</i><bdi>…" in html  # a mistake far behind is brought into view
+    assert "spans found with this label" in html
+    assert "to the last span" in html
+
+
+def test_wrong_tags_are_marked_with_both(pages):
+    assert re.search(r'<mark class="wrong">(some|word|tags|here)<small>NOUN → VERB</small></mark>', pages["tags"])
+    assert re.search(r'<mark class="wrong">here<small>(NOUN|VERB|X) → no label</small></mark>', pages["tags"])
+    assert "Kinds of mistakes" not in pages["tags"]
+    assert "to the last tag" in pages["tags"]
+
+
 def test_the_calibration_error_is_that_of_the_metrics(pages):
     dev = two_labels().dev
-    right = [t == a for t, a in zip(dev.truth, dev.answers, strict=True)]
-    assert f'<th>after</th><td class="n">{calibration_error(dev.confidence, right):.1%}</td>' in pages["two_labels"]
+    error = calibration_error(dev.calibrated.confidence, dev.calibrated.right)
+    assert f'<th>after</th><td class="n">{error:.1%}</td>' in pages["two_labels"]
 
 
 def test_import_draws_nothing():
@@ -226,6 +299,13 @@ def test_confused_labels_of_one_and_of_several():
         ("a", NOTHING): 1,
         (NOTHING, "b"): 1,
     }
+
+
+def test_labels_of_spans_are_paired_where_they_overlap_whatever_their_ends():
+    truth = [(Span(0, 3, "a"), Span(5, 9, "b"), Span(12, 13, "a"))]
+    answers = [(Span(0, 3, "a"), Span(5, 7, "b"), Span(7, 9, "c"), Span(20, 21, "c"))]
+    wanted = {("a", "a"): 1, ("b", "b"): 1, (NOTHING, "c"): 2, ("a", NOTHING): 1}
+    assert confused(truth, answers) == wanted
 
 
 def test_the_busiest_part_of_a_matrix():

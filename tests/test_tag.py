@@ -102,6 +102,15 @@ def test_metrics_count_a_label_never_trained_on_as_missed(names: Bundle) -> None
     assert told["unseen"] == {"deed": 1}
     assert told["labels"]["deed"]["recall"] == 0
     assert told["span_recall"] < 1
+    assert told["mistakes"] == {"boundary": 0, "type": 0, "boundary_and_type": 0, "missed": 1, "invented": 0}
+
+
+def test_kinds_of_mistakes_on_dev_are_kept_for_spans_and_not_for_tags(names: Bundle, parts: Bundle) -> None:
+    assert set(names.manifest["mistakes"]) == {"boundary", "type", "boundary_and_type", "missed", "invented"}
+    assert "Kinds of mistakes" in (names.folder / "report.html").read_text("utf-8")
+    assert "| missed |" in (names.folder / "README.md").read_text("utf-8")
+    assert parts.manifest["mistakes"] == {}
+    assert "mistakes" not in parts.evaluate([{"tokens": ["the", "cat"], "tags": ["DET", "X"]}])
 
 
 def test_a_long_text_is_answered_whole_and_as_in_one_piece(names: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ class Bundle:
         Rows whose label was never seen in training count as wrong; `unseen` counts their labels, `cut` the texts
         of which only the beginning was read. An answer that is not given counts as wrong too; of a Bundle that
         abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
-        `labels` has precision, recall, f1 and rows of each label.
+        `labels` has precision, recall, f1 and rows of each label; of spans, `mistakes` counts the wrong ones by kind.
         """
         truth: list[Value] = []
         answers: list[Answer] = []
@@ -163,6 +163,8 @@ class Bundle:
         strange = sum(any(label not in known for label in labels_of(value)) for value in truth)
         labels = {label: asdict(score) for label, score in by_label(truth, answers).items()}
         told = summary(self.target, truth, answers, confidence)
+        kinds = self.target.mistakes(truth, answers)
+        told |= {"mistakes": dict(kinds)} if kinds else {}
         return told | {"cut": cut, "unseen": unseen, "unseen_rows": strange, "labels": labels}
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cellgate.metrics import TELLING_ROWS
+from cellgate.metrics import MISTAKES, TELLING_ROWS
 
 _LABELS = 30  # named with their rows; of more, those with most rows
 
@@ -58,6 +58,11 @@ def _quality(manifest: Mapping[str, Any]) -> Iterator[str]:
         figures["calibration_error, uncalibrated"] = calibration["calibration_error_before"]
     for name, value in figures.items():
         yield f"| {name.replace('_', ' ').replace('f1', 'F1')} | {value:.4f} |"
+    if kinds := manifest.get("mistakes"):
+        yield f"\nOf the spans, {sum(kinds.values()):,} are wrong or missing:\n"
+        yield "| mistake | spans | what it is |\n|---|---|---|"
+        for kind, what in MISTAKES.items():
+            yield f"| {kind.replace('_', ' ')} | {kinds[kind]:,} | {what} |"
     if data["dev_rows"] < TELLING_ROWS:
         yield f"\nSo few dev rows tell little: each one moves a share by {1 / data['dev_rows']:.1%}."
 

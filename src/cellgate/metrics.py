@@ -5,9 +5,9 @@ An answer is a label, the labels of a text that may have several, its spans, or 
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +116,62 @@ def span_recall(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
 def token_accuracy(truth: Sequence[Value], answers: Sequence[Answer]) -> float:
     """Share of the tokens whose tag is right."""
     return span_recall(truth, answers)
+
+
+MistakeKind = Literal["boundary", "type", "boundary_and_type", "missed", "invented"]
+MISTAKES: dict[MistakeKind, str] = {
+    "boundary": "the right label, and one or both ends elsewhere",
+    "type": "the right place, and another label",
+    "boundary_and_type": "overlaps a true span, but neither ends nor label are right",
+    "missed": "a true span that nothing found overlaps",
+    "invented": "found where no true span is",
+}
+
+
+class Mistake(NamedTuple):
+    """A true span that was not found, a span found that is not true, or both where they belong together."""
+
+    kind: MistakeKind
+    true: Span | None
+    found: Span | None
+
+
+def span_mistakes(truth: Spans, answer: Spans) -> list[Mistake]:
+    """What is wrong with the spans found in a text; each span, true or found, stands in one mistake at most.
+
+    Those at one place are paired first, then those of one label that overlap, then any that overlap.
+    """
+    found: list[Mistake] = []
+    missed, wrong = sorted(set(truth) - set(answer)), sorted(set(answer) - set(truth))
+    for kind, fits in _PAIRINGS:
+        for true in tuple(missed):
+            other = next((each for each in wrong if fits(true, each)), None)
+            if other is not None:
+                missed.remove(true)
+                wrong.remove(other)
+                found.append(Mistake(kind, true, other))
+    found += [Mistake("missed", true, None) for true in missed]
+    return found + [Mistake("invented", None, other) for other in wrong]
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
+_PAIRINGS: tuple[tuple[MistakeKind, Callable[[Span, Span], bool]], ...] = (
+    ("type", lambda one, other: (one.start, one.end) == (other.start, other.end)),
+    ("boundary", lambda one, other: one.label == other.label and _overlap(one, other)),
+    ("boundary_and_type", _overlap),
+)
+
+
+def mistake_counts(truth: Sequence[Value], answers: Sequence[Answer]) -> dict[MistakeKind, int]:
+    """How often each kind of mistake stands in the answers to texts with spans."""
+    counts = dict.fromkeys(MISTAKES, 0)
+    for t, a in zip(truth, answers, strict=True):
+        for mistake in span_mistakes(spans_of(t), spans_of(a)):
+            counts[mistake.kind] += 1
+    return counts
 
 
 class LabelCounts(NamedTuple):

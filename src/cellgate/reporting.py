@@ -9,7 +9,7 @@ import numpy as np
 
 from cellgate.batch import Floats
 from cellgate.bundle import Bundle
-from cellgate.codecs import Decision, text_of
+from cellgate.codecs import Decision, TargetCodec, text_of
 from cellgate.codecs.target import Ranked
 from cellgate.errors import DataError
 from cellgate.fit.checkpoint import Progress
@@ -42,10 +42,10 @@ class Known:
         return len(self.prepared.train) if self.dev is not None else 0
 
 
-def certainty(ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
-    """How sure answers to dev rows are, all of them given."""
-    right = np.array([each.value == label for each, label in zip(ranked, truth, strict=True)], np.bool_)
-    return Certainty(_confidence(ranked), right)
+def certainty(target: TargetCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
+    """How sure the answers given to dev rows are, part by part."""
+    judged = target.judge(truth, [each.value for each in ranked], [each.confidence for each in ranked])
+    return Certainty(judged.confidence, judged.right)
 
 
 def _confidence(ranked: Sequence[Ranked]) -> Floats:
@@ -65,6 +65,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
     report = Report(
         name=known.name,
         task=manifest["task"],
+        part=dev.target.part,
         version=manifest["cellgate"],
         rows_by_label=facts.rows_by_label,
         metrics=manifest["metrics"]["dev"],
@@ -86,7 +87,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
         dev=DevAnswers(
             tuple(truth),
             tuple(each.value for each in ranked),
-            _confidence(ranked),
+            certainty(dev.target, ranked, truth),
             known.uncalibrated,
             bundle.decision.abstain_below,
             facts.dev_given,

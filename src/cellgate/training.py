@@ -26,6 +26,7 @@ from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
+from cellgate.metrics import calibration_error
 from cellgate.task import Row, Task, find
 from cellgate.version import __version__
 
@@ -83,7 +84,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     import torch
 
     from cellgate.fit.decide import decide
-    from cellgate.fit.dev import Dev, halves_in_words, metrics_of
+    from cellgate.fit.dev import Dev, halves_in_words
     from cellgate.fit.loop import Data, fit
     from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
@@ -111,10 +112,10 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     decision, words = decide(config.answer, target, scores, dev.columns, dev.truth)
     yield from map(Note, words)
     given = [each.value is not None for each in target.decode(scores, dev.columns, decision, top=1)]
-    if any(given):  # of the same answers as the error after calibration
-        truth = [value for value, kept in zip(dev.truth, given, strict=True) if kept]
-        same = metrics_of(target, truth, [each for each, kept in zip(before, given, strict=True) if kept])
-        told["calibration_error_before"] = same["calibration_error"]
+    truth = [value for value, kept in zip(dev.truth, given, strict=True) if kept]
+    uncalibrated = certainty(target, [each for each, kept in zip(before, given, strict=True) if kept], truth)
+    if len(uncalibrated.right):  # of the same answers as the error after calibration
+        told["calibration_error_before"] = calibration_error(uncalibrated.confidence, uncalibrated.right)
     yield Work("exporting", 0, None)
     staged = work / "bundle"
     parity = _write(plan, prepared, net, dev, {"calibration": told, "decision": asdict(decision)}, staged)
@@ -127,7 +128,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
         plan.dev,
         prepared,
         progress,
-        certainty(before, dev.truth),
+        uncalibrated,
     )
     if lacking := write_report(known, dev, net, staged):
         yield Note(lacking)
@@ -159,7 +160,7 @@ def _write(
     int8 = open_bundle(staged, "int8") if (staged / "model.int8.onnx").exists() else None
     parity = dev.parity(net, open_bundle(staged), int8)
     (staged / "parity.json").write_text(json.dumps(parity, indent=1), "utf-8")
-    manifest = {**manifest, "metrics": {"dev": parity["float"]}}
+    manifest = {**manifest, "metrics": {"dev": parity["float"]}, "mistakes": parity.get("mistakes", {})}
     (staged / "README.md").write_text(model_card(manifest), "utf-8")
     seal(staged, manifest)
     return parity

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
-from cellgate.cli.figures import label_rows, metric_rows
+from cellgate.cli.figures import label_rows, metric_rows, mistake_rows
 from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import FILES_HELP, Reading, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
@@ -61,6 +61,8 @@ def evaluate(
         return
     print(f"On {result['n']:,} rows ({clock(seconds)}):")
     print("\n".join(metric_rows(bundle.target, result)))
+    if "mistakes" in result:
+        print("\n".join(("", *mistake_rows(result["mistakes"]))))
     print("\n".join(("", *label_rows(result["labels"]))))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from cellgate.cli.words import metric_name, row
 from cellgate.codecs import TargetCodec
-from cellgate.metrics import calibration_error
+from cellgate.metrics import MISTAKES, calibration_error
 
 _LABELS = 20  # shown one by one
 _ABSTAINING = {
@@ -18,6 +18,14 @@ def metric_rows(target: TargetCodec, metrics: Mapping[str, float]) -> list[str]:
     about = {metric.__name__: (metric.__doc__ or "").split("\n")[0].rstrip(".") for metric in target.metrics}
     about |= {calibration_error.__name__: (calibration_error.__doc__ or "").split("\n")[0].rstrip(".")} | _ABSTAINING
     return [row(metric_name(name), f"{metrics[name]:.4f}", words) for name, words in about.items() if name in metrics]
+
+
+def mistake_rows(counts: Mapping[str, int]) -> list[str]:
+    """How many wrong spans there are of each kind, and what that is."""
+    return [
+        "Spans that are wrong:",
+        *(row(metric_name(kind), f"{counts[kind]:,}", MISTAKES[kind]) for kind in MISTAKES),
+    ]
 
 
 def label_rows(labels: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -20,9 +20,11 @@ from cellgate.codecs.text import Given, token_places
 from cellgate.errors import DataError, listed
 from cellgate.metrics import (
     Answer,
+    MistakeKind,
     Value,
     label_of,
     labels_of,
+    mistake_counts,
     parts_of,
     span_f1,
     span_precision,
@@ -57,7 +59,6 @@ class Path(NamedTuple):
 class ChainCodec(TargetCodec):
     """Tags of tokens, K in all; tag K stands before and behind each text."""
 
-    part = "span"
     no_scope = "a text in which nothing is found has no span"
 
     @property
@@ -156,6 +157,7 @@ class ChainCodec(TargetCodec):
 class SpanCodec(ChainCodec):
     """Spans that begin and end with tokens, marked by the scheme BIOES."""
 
+    part = "span"
     metrics = (span_f1, span_precision, span_recall)
 
     @property
@@ -197,6 +199,10 @@ class SpanCodec(ChainCodec):
             for value, as_told in zip(values, told, strict=True)
         )
 
+    def mistakes(self, truth: Sequence[Value], answers: Sequence[Answer]) -> Mapping[MistakeKind, int]:
+        """How many wrong spans there are of each kind."""
+        return mistake_counts(truth, answers)
+
     def _spans(self, path: Path, starts: Ids, ends: Ids) -> Iterator[Span]:
         for first, last, label in _runs(path.tags):
             yield Span(int(starts[first]), int(ends[last - 1]), self.labels[label], "", path.probability(first, last))
@@ -211,6 +217,7 @@ class SpanCodec(ChainCodec):
 class TokenTagCodec(ChainCodec):
     """A tag for each token, as parts of speech."""
 
+    part = "tag"
     metrics = (token_accuracy,)
 
     @property

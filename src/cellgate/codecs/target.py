@@ -14,7 +14,7 @@ from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision
 from cellgate.codecs.text import Given
 from cellgate.errors import DataError, listed, nearest
-from cellgate.metrics import Answer, Value
+from cellgate.metrics import Answer, MistakeKind, Value
 
 MOST = 5  # answers given to a row, best first
 UNSEEN = -1  # the number of a label never seen in training
@@ -109,6 +109,10 @@ class TargetCodec(ABC):
     def lost(self, values: Sequence[Value], columns: Mapping[str, Ragged]) -> int:  # noqa: ARG002
         """How many parts of the answers of encoded rows cannot be told by their tokens."""
         return 0
+
+    def mistakes(self, truth: Sequence[Value], answers: Sequence[Answer]) -> Mapping[MistakeKind, int]:  # noqa: ARG002
+        """How many wrong spans there are of each kind; nothing where answers are no spans."""
+        return {}
 
     def judge(self, truth: Sequence[Value], answers: Sequence[Answer], confidence: Sequence[float]) -> Judged:
         """Which of the answers given are right, and how sure they were."""

@@ -89,11 +89,14 @@ class Dev:
     def parity(self, net: Net, bundle: Bundle, int8: Bundle | None) -> dict[str, Any]:
         """How far the graphs' answers are from torch's on dev [largest difference of a probability]."""
         from_float = self._from_graph(bundle)
+        ranked = self.target.decode(from_float, self.columns, bundle.decision, top=1)
         result: dict[str, Any] = {
             "rows": len(self.rows),
             "torch_float_difference": self._difference(self.scores(net), from_float),
-            "float": self._metrics(from_float, bundle.decision),
+            "float": metrics_of(self.target, self.truth, ranked),
         }
+        if kinds := self.target.mistakes(self.truth, [each.value for each in ranked]):
+            result["mistakes"] = dict(kinds)
         if int8 is None:
             return result
         order = self.order

@@ -1,23 +1,21 @@
 """A Report as one page of HTML: no script, nothing fetched."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cellgate.metrics import CALIBRATION_BINS, TELLING_ROWS, Answer, calibration_error, parts_of
-from cellgate.report import plots, tables
-from cellgate.report.values import Certainty, DevAnswers, Report, Texts
+from cellgate.metrics import CALIBRATION_BINS, MISTAKES, TELLING_ROWS, Answer, calibration_error, parts_of
+from cellgate.report import marks, plots, tables
+from cellgate.report.values import Certainty, DevAnswers, Disagreement, Report, Texts
 from cellgate.spans import Span
 
 _MATRIX_LABELS = 20
 _FLAT = 40  # columns x characters of the longest label, up to which the heads of the matrix lie
 _TABLE_LABELS = 200
 _PAIRS = 15
-_EXCERPT = 300  # characters of a text
 _NAME = 60  # characters of a label
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")  # controls, also of direction
+_ANSWERS = {"text": "answer", "span": "span", "tag": "tag"}  # what a report calls a part of an answer
 _FAR = 2  # lengths are drawn up to so many times the one that 99 % of the texts keep under
 
 
@@ -38,9 +36,13 @@ def report_html(report: Report) -> str:
             "report": report,
             "result": _result(report),
             "labels": _labels(report),
-            "certainty": _certainty(report.dev),
+            "mistakes": _mistakes(report.dev) if report.part == "span" else None,
+            "answer": _ANSWERS[report.part],
+            "certainty": _certainty(report.dev, _ANSWERS[report.part]),
             "course": _course(report),
             "texts": _texts(report.texts),
+            "errors": [(each, _lines(report.part, each, "true", "found")) for each in report.errors],
+            "suspects": [(each, _lines(report.part, each, "given", "believed")) for each in report.suspects],
         }
     )
 
@@ -81,21 +83,37 @@ def _labels(report: Report) -> dict[str, Any]:
     }
 
 
-def _certainty(dev: DevAnswers) -> dict[str, Any]:
-    """Of the answers given: how sure they were and how often right, before calibration and after."""
-    given = np.array([answer is not None for answer in dev.answers])
-    if not given.any():
-        return {"rows": 0}
-    after = Certainty(dev.confidence[given], np.array(_right(dev))[given])
-    before = None
-    if dev.uncalibrated is not None:  # of the same rows
-        before = Certainty(dev.uncalibrated.confidence[given], dev.uncalibrated.right[given])
+def _mistakes(dev: DevAnswers) -> dict[str, Any]:
+    """Spans by label and kind of mistake, all labels together first."""
+    rows = tables.mistakes_by_label(dev.truth, dev.answers)
+    totals = {kind: sum(row.mistakes[kind] for row in rows) for kind in MISTAKES}
     return {
-        "rows": int(given.sum()),
+        "kinds": MISTAKES,
+        "all": tables.MistakesOfLabel("all labels", sum(row.right for row in rows), totals),
+        "rows": rows[:_TABLE_LABELS],
+    }
+
+
+def _lines(part: str, each: Disagreement, given: str, believed: str) -> list[marks.Line]:
+    """How a text with spans is shown; nothing of other texts."""
+    if part == "span":
+        return marks.span_lines(each, given, believed)
+    return marks.tag_lines(each) if part == "tag" else []
+
+
+def _certainty(dev: DevAnswers, answer: str) -> dict[str, Any]:
+    """Of what was answered: how sure it was and how often right, before calibration and after."""
+    before, after = dev.uncalibrated, dev.calibrated
+    if not len(after.right):
+        return {"rows": 0}
+    return {
+        "rows": len(after.right),
         "before": None if before is None else _gap(before),
         "after": _gap(after),
         "drawing": plots.reliability(
-            [] if before is None else tables.bins(before, CALIBRATION_BINS), tables.bins(after, CALIBRATION_BINS)
+            [] if before is None else tables.bins(before, CALIBRATION_BINS),
+            tables.bins(after, CALIBRATION_BINS),
+            f"{answer}s",
         ),
     }
 
@@ -157,11 +175,11 @@ def _named(answer: Answer) -> str:
 
 
 def _excerpt(text: str) -> str:
-    shown = _cut(text, _EXCERPT)
-    return f"{shown} ({len(text):,} characters)" if len(text) > _EXCERPT else shown
+    shown = _cut(text, marks.EXCERPT)
+    return f"{shown} ({len(text):,} characters)" if len(text) > marks.EXCERPT else shown
 
 
 def _cut(text: str, most: int) -> str:
     """The beginning of a text in one line, without what a page cannot hold."""
-    shown = " ".join(_UNFIT.sub(" ", text[: 4 * most]).split())
+    shown = marks.plain(text[: 4 * most]).strip()
     return shown if len(shown) <= most and len(text) <= 4 * most else shown[:most].rstrip() + "…"

@@ -67,8 +67,8 @@ def learning_curves(course: Course, metric: str) -> str:
     return _svg("curves", (7.2, 2.3), draw)
 
 
-def reliability(before: Sequence[Bin], after: Sequence[Bin]) -> str:
-    """How often answers are right by how sure they are, and below how many there are of each."""
+def reliability(before: Sequence[Bin], after: Sequence[Bin], what: str) -> str:
+    """How often answers, called `what`, are right by how sure they are, and below how many there are of each."""
 
     def draw(figure: "Figure") -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -85,7 +85,7 @@ def reliability(before: Sequence[Bin], after: Sequence[Bin]) -> str:
         above.legend(loc="upper left", frameon=False)
         below.bar([each.confidence for each in after], [each.rows for each in after], width=0.04, color=_BLUE)
         below.set_xlabel("confidence")
-        below.set_ylabel("answers")
+        below.set_ylabel(what)
         below.set_xlim(-0.03, 1.03)
         _count(below.yaxis, most=2)
 

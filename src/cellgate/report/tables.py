@@ -2,19 +2,28 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from cellgate.batch import Floats, Ints
-from cellgate.metrics import Answer, Value, label_counts, label_of, parts_of
+from cellgate.metrics import (
+    MISTAKES,
+    Answer,
+    MistakeKind,
+    Value,
+    label_counts,
+    label_of,
+    parts_of,
+    span_mistakes,
+    spans_of,
+)
 from cellgate.report.values import Certainty
 from cellgate.spans import Span
 
 WORST_ROWS = 20  # rows shown of the dev errors, and of the suspects
-WRONG_ENDS = ", other ends"  # behind the label of a span that begins or ends elsewhere
 NOTHING = "no label"  # stands where a label is missing or one too many, and for no answer
 
 Confused = Counter[tuple[str, str]]  # how often a true label (first) was answered as another (second)
@@ -31,33 +40,50 @@ def confused(truth: Sequence[Value], answers: Sequence[Answer]) -> Confused:
     """Count pairs of true and answered labels, those that agree included.
 
     Of a text with several labels each missed one is paired with each wrong one, or with NOTHING; of one with spans,
-    with the one it overlaps.
+    as `span_mistakes` pairs them: the labels agree where only ends are wrong.
     """
     pairs: Confused = Counter()
     for t, a in zip(truth, answers, strict=True):
         wanted, given = set(parts_of(t)), set(parts_of(a))
         pairs.update((label, label) for label in map(label_of, wanted & given))
         missed, wrong = wanted - given, given - wanted
-        spans = [sorted(part for part in parts if isinstance(part, Span)) for parts in (missed, wrong)]
-        if any(spans):
-            pairs.update(_overlapping(*spans))
+        if any(isinstance(part, Span) for part in missed | wrong):
+            for mistake in span_mistakes(spans_of(t), spans_of(a)):
+                pairs[_label(mistake.true), _label(mistake.found)] += 1
         elif missed or wrong:
             pairs.update(product(sorted(map(label_of, missed)) or [NOTHING], sorted(map(label_of, wrong)) or [NOTHING]))
     return pairs
 
 
-def _overlapping(missed: Sequence[Span], wrong: Sequence[Span]) -> Iterator[tuple[str, str]]:
-    """Pair missed spans with wrong ones that share a character; ends that are wrong are told from a wrong label."""
-    left = list(wrong)
-    for span in missed:
-        other = next((each for each in left if each.start < span.end and span.start < each.end), None)
-        if other is None:
-            yield span.label, NOTHING
-            continue
-        left.remove(other)
-        yield span.label, f"{other.label}{WRONG_ENDS}" if other.label == span.label else other.label
-    for span in left:
-        yield NOTHING, span.label
+def _label(span: Span | None) -> str:
+    return span.label if span else NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class MistakesOfLabel:
+    """The spans of one label: how many are found rightly, and the mistakes of each kind."""
+
+    label: str
+    right: int
+    mistakes: Mapping[MistakeKind, int]  # every kind, in the order they are told in
+
+    @property
+    def wrong(self) -> int:
+        """All mistakes."""
+        return sum(self.mistakes.values())
+
+
+def mistakes_by_label(truth: Sequence[Value], answers: Sequence[Answer]) -> list[MistakesOfLabel]:
+    """Right and wrong spans by their true label, invented ones by the label found; most mistakes first."""
+    right: Counter[str] = Counter()
+    wrong: Counter[tuple[str, MistakeKind]] = Counter()
+    for t, a in zip(truth, answers, strict=True):
+        right.update(span.label for span in set(spans_of(t)) & set(spans_of(a)))
+        for kind, true, found in span_mistakes(spans_of(t), spans_of(a)):
+            wrong[_label(true or found), kind] += 1
+    labels = sorted({*right, *(label for label, _ in wrong)})
+    rows = [MistakesOfLabel(label, right[label], {kind: wrong[label, kind] for kind in MISTAKES}) for label in labels]
+    return sorted(rows, key=lambda row: -row.wrong)
 
 
 def mixed_up(pairs: Confused) -> list[tuple[str, str, int]]:

@@ -42,12 +42,12 @@ class Certainty:
 
 @dataclass(frozen=True, slots=True)
 class DevAnswers:
-    """The answers to N dev rows; axis 0 of all is those rows, in any order, alike in all."""
+    """The answers to N dev rows, in any order."""
 
-    truth: tuple[Value, ...]
-    answers: tuple[Answer, ...]  # None: "I don't know"
-    confidence: Floats  # [N] that the answer is right to the last label, calibrated; also where none was given
-    uncalibrated: Certainty | None  # of the answers before anything was calibrated; None: not measured
+    truth: tuple[Value, ...]  # [N]
+    answers: tuple[Answer, ...]  # [N]; None: "I don't know"
+    calibrated: Certainty  # of what was answered, part by part: texts, or spans
+    uncalibrated: Certainty | None  # the same before anything was calibrated; None: not measured
     abstain_below: float  # confidence under which no answer is given; 0: never
     given: bool  # the user's own dev file, not held out from the training rows
 
@@ -69,6 +69,7 @@ class Report:
 
     name: str  # what the Bundle's folder is called
     task: str
+    part: str  # what of an answer is right or wrong by itself: text, span, tag (of a token)
     version: str  # of Cellgate
     rows_by_label: Mapping[str, int]  # in the training files, held-out rows included
     metrics: Mapping[str, float]  # of the Bundle on dev, by name; the first chose the checkpoint
