@@ -324,3 +324,97 @@ def test_texts_are_read_row_by_row_and_not_kept() -> None:
     tracemalloc.stop()
     assert report.facts[0].rows == 2_000
     assert peak < 5e6  # bytes; the texts have 20 million
+
+
+def tagged(path: Path, rows: Sequence[Any]) -> str:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return str(path)
+
+
+def spanned(count: int) -> list[dict[str, Any]]:
+    """Texts that all differ, each with a span."""
+    return [{"text": f"Ada {text}", "spans": [[0, 3, label]]} for text, label in plain(count, ["person", "place"])]
+
+
+def test_tagged_data_without_a_trap_are_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check-data", tagged(tmp_path / "a.jsonl", spanned(60))]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "Verdict: ready to train."
+    assert "text 'text', spans 'spans'" in out
+    assert "NOTE" not in out
+    tokens = [{"tokens": str(row["text"]).split(), "tags": ["X"] * 6} for row in spanned(60)]
+    found = Checked(capsys, tagged(tmp_path / "b.jsonl", tokens))
+    assert (found.code, found.found, found.report["splits"][0]["labels"]) == (0, {}, {"X": 60})
+
+
+def test_equal_texts_with_other_spans_conflict_and_shifted_ones_do_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        *spanned(50),
+        {"text": "(ada alpha alpha 0 is said)", "spans": [[1, 4, "person"]]},  # as row 1, but for places
+        {"text": "Ada bravo alpha 0 is said", "spans": [[0, 9, "place"]]},
+        {"text": "Ada charlie alpha 0 is said", "spans": []},
+    ]
+    found = Checked(capsys, tagged(tmp_path / "a.jsonl", rows))
+    assert found.lines("repeated_rows") == [[51, 1]]
+    assert found.lines("conflicting_tags") == [[2, 52], [3, 53]]
+    tokens = [
+        {"tokens": ["Take", "care", "."], "tags": ["VERB", "NOUN", "PUNCT"]},
+        {"tokens": ["take", "care"], "tags": ["VERB", "NOUN"]},
+        {"tokens": ["Take", "care"], "tags": ["VERB", "VERB"]},
+    ]
+    found = Checked(capsys, tagged(tmp_path / "b.jsonl", tokens))
+    assert (found.lines("repeated_rows"), found.lines("conflicting_tags")) == ([[2, 1]], [[1, 3]])
+
+
+def test_tags_of_test_that_train_lacks_and_rows_in_both_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = tagged(tmp_path / "train.jsonl", [*spanned(60), {"text": "Rome", "spans": [[0, 4, "PLACE"]]}])
+    test = tagged(tmp_path / "test.jsonl", [spanned(1)[0], {"text": "by Bob", "spans": [[3, 6, "author"]]}])
+    found = Checked(capsys, train, "--test", test)
+    assert found.found["test_in_train"]["severity"] == "problem"
+    assert "'author' (1)" in found.found["labels_of_test_unseen"]["details"][0]
+    assert found.found["labels_alike"]["details"] == ["'place' (30) = 'PLACE' (1)."]
+    assert "'PLACE' (1)" in found.found["labels_too_rare"]["details"][0]
+
+
+def test_spans_that_overlap_or_lie_outside_are_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overlapping = {"text": "Ada B. Smith", "spans": [[0, 6, "person"], [4, 12, "person"]]}
+    outside = {"text": "Ada", "spans": [[0, 4, "person"]]}
+    file = tagged(tmp_path / "a.jsonl", [*spanned(20), overlapping, outside])
+    found = Checked(capsys, file)
+    _, first, second = found.found["bad_rows_in_train"]["details"]
+    assert (found.code, found.found["bad_rows_in_train"]["rows"]) == (1, 2)
+    assert "line 21: the spans 0 to 6 (person) and 4 to 12 (person) overlap" in first
+    assert "line 22: the span 0 to 4 (person) lies outside its text of 3 characters" in second
+    assert Checked(capsys, file, "--overlaps", "longest").found["bad_rows_in_train"]["rows"] == 1
+
+
+def test_padded_spans_long_texts_and_broken_tags_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[Any] = [
+        *spanned(40),
+        {"text": "Bob ran", "spans": [[0, 4, "person"]]},
+        {"text": "so " * 1001, "spans": []},
+    ]
+    found = Checked(capsys, tagged(tmp_path / "a.jsonl", rows))
+    assert (found.lines("spans_padded"), found.lines("long_texts")) == ([[41]], [[42]])
+    (tmp_path / "b.conll").write_text("Ada B-X\nSmith I-Y\n\nBob B-X\n", "utf-8")
+    assert Checked(capsys, str(tmp_path / "b.conll")).found["tags_broken"]["rows"] == 1
+    (tmp_path / "c.conll").write_text("Ada O\nslept O\n\nBob O\n", "utf-8")
+    assert Checked(capsys, str(tmp_path / "c.conll")).found["no_tags"]["severity"] == "problem"
+
+
+def test_forms_marked_here_and_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [
+        {"text": f"{n} in New York", "spans": [[len(str(n)) + 4, len(str(n)) + 12, "place"]]} for n in range(20)
+    ]
+    rows += [{"text": "back to New York, York", "spans": []}]  # New York alone is marked elsewhere
+    rows += [{"text": f"{n}为北京人", "spans": [[len(str(n)) + 1, len(str(n)) + 3, "place"]]} for n in range(2)]
+    rows += [{"text": f"{n}去了北京，又回北京", "spans": []} for n in range(2)]
+    found = Checked(capsys, tagged(tmp_path / "a.jsonl", rows))
+    assert found.found["forms_seldom_bare"]["details"] == ["Marked and not: 'New York' (20 to 1)."]
+    assert found.lines("forms_seldom_bare") == [[21, 1]]
+    assert found.found["forms_mostly_bare"]["details"] == ["Marked and not: '北京' (2 to 4)."]
+    assert found.lines("forms_mostly_bare") == [[24, 22]]

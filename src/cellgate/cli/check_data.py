@@ -16,6 +16,7 @@ from cellgate.cli.sources import (
     FILES_HELP,
     Reading,
     Source,
+    all_fields,
     named_columns,
     open_as_trained,
     open_input,
@@ -24,14 +25,24 @@ from cellgate.cli.sources import (
 )
 from cellgate.cli.words import WIDTH, row, say
 from cellgate.config import TextConfig
-from cellgate.data.checks import Excerpt, Facts, LabelledRows, Report, Split, check_splits, column_findings
+from cellgate.data.checks import (
+    Excerpt,
+    Facts,
+    LabelledRows,
+    Report,
+    Split,
+    TaggedRows,
+    check_splits,
+    column_findings,
+    scheme_findings,
+)
 from cellgate.data.checks.findings import percent
+from cellgate.data.readers import Table
 from cellgate.errors import listed
-from cellgate.task import find
+from cellgate.task import Task, find
 
 _EXAMPLE = "Example: cellgate check-data train.csv --test test.csv"
 _USAGE = "Usage: cellgate check-data FILE... [--dev FILE] [--test FILE] [OPTIONS]"
-_TASK = find("classify")
 _LABELS = 6  # named with their rows
 _ROOM = 30  # columns of the screen that an example's text wants
 _LABEL_CELLS = 24
@@ -56,13 +67,14 @@ def check_data(
         bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
     ] = False,
 ) -> int:
-    """Look for what spoils a model of labelled texts; 1 if there is something to mend first, else 0."""
-    named = named_columns(given(columns), _TASK.fields)
+    """Look for what spoils a model of labelled or tagged texts; 1 if there is something to mend first, else 0."""
     reading = reading or Reading()
-    sources = _sources(files, others or Others(), named, reading)
+    table, flags = open_input(files, reading.encoding), given(columns)
+    task = _task(table, flags)
+    sources = _sources(table, others or Others(), task, named_columns(flags, task.fields), reading)
     for note in (note for source in sources.values() for note in source.notes):
         say(note)
-    report = _check(sources, skip=reading.skip_bad_rows)
+    report = _check(sources, task, skip=reading.skip_bad_rows)
     used = sources["train"].records.columns
     if as_json:
         print(json.dumps(_as_json(report, used), ensure_ascii=False))
@@ -71,23 +83,36 @@ def check_data(
     return 1 if report.verdict == "mend" else 0
 
 
-check_data.__annotations__["columns"] = Annotated[field_flags(_TASK.fields) | None, Parameter(name="*")]
+check_data.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]
+
+
+def _task(table: Table, flags: Mapping[str, str]) -> Task:
+    """Whether rows are to be labelled or tagged: by the flag of a column, else by what the columns are called."""
+    tagged = "spans" in flags or (
+        "label" not in flags and table.named and not {"spans", "tokens"}.isdisjoint(table.columns)
+    )
+    return find("tag" if tagged else "classify")
 
 
 def _sources(
-    files: tuple[str, ...], others: Others, columns: Mapping[str, str | None], reading: Reading
+    table: Table, others: Others, task: Task, columns: Mapping[str, str | None], reading: Reading
 ) -> dict[str, Source]:
     """Open the files by the names of their splits; what no flag says of dev and test is as in train."""
-    train = open_source(open_input(files, reading.encoding), _TASK, columns, reading)
+    train = open_source(table, task, columns, reading)
     given_files = {"dev": others.dev, "test": others.test}
     facts = origin(train.records)
-    rest = {name: open_as_trained([path], _TASK, columns, reading, facts) for name, path in given_files.items() if path}
+    rest = {name: open_as_trained([path], task, columns, reading, facts) for name, path in given_files.items() if path}
     return {"train": train, **rest}
 
 
-def _check(sources: Mapping[str, Source], *, skip: bool) -> Report:
+def _check(sources: Mapping[str, Source], task: Task, *, skip: bool) -> Report:
     with Console(stderr=True).status("reading and comparing the rows"):
-        rows = {name: LabelledRows(source.records, *_TASK.fields) for name, source in sources.items()}
+        if task.wanted == "spans":
+            tagged = {name: TaggedRows(source.records, *task.fields) for name, source in sources.items()}
+            splits = [Split(name, each.read, skip) for name, each in tagged.items()]
+            broken = {name: source.records.table.broken_spans for name, source in sources.items()}
+            return check_splits(splits, TextConfig(), list(scheme_findings(broken)), "tags")
+        rows = {name: LabelledRows(source.records, *task.fields) for name, source in sources.items()}
         splits = [Split(name, each.read, skip) for name, each in rows.items()]
         beside = rows["train"].other_columns()
         return check_splits(splits, TextConfig(), list(column_findings(beside, rows["train"].cells(beside))))

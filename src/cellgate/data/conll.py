@@ -52,8 +52,14 @@ class ConllFile(RowFile):
     width: int  # columns of a line
     joiner: str
     marks: frozenset[int]  # the columns, from 0, whose tags mark spans
+    tags: Survey | None = None  # those of the last column, where they mark spans
 
     named: ClassVar[bool] = True
+
+    @property
+    def broken_spans(self) -> int:
+        """How many spans of the last column are not as their scheme has them; they are read as conlleval does."""
+        return self.tags.broken if self.tags else 0
 
     def check(self, columns: Mapping[str, str], *, header: bool) -> None:  # noqa: ARG002
         """Stop with DataError unless all `columns` are there, by name or number."""
@@ -294,7 +300,8 @@ def open_conll(path: str, name: str, sample: files.Sample, kind: Literal["conll"
     file = replace(file, marks=frozenset(found))
     if width - 1 not in file.marks:
         return file
-    return replace(file, notes=(*file.notes, _told(name, file.survey(), joiner)))
+    tags = file.survey()
+    return replace(file, tags=tags, notes=(*file.notes, _told(name, tags, joiner)))
 
 
 def _usual_width(lines: Sequence[str]) -> int:

@@ -58,6 +58,11 @@ class Table:
         """Sentences to tell the user: what was found out about the files."""
         return tuple(note for file in self.files for note in file.notes)
 
+    @property
+    def broken_spans(self) -> int:
+        """How many spans are written as no scheme of tags has them, and read all the same."""
+        return sum(file.broken_spans for file in self.files)
+
     def has_header(self, columns: Mapping[str, str]) -> bool:
         """Whether the first lines are headers: not where all of `columns` are numbers.
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from cellgate.data.readers import Table
-from cellgate.data.rows import Cell, Problems, bad_row
+from cellgate.data.rows import Cell, Problems, TableRow, bad_row
 from cellgate.data.wanted import Answers, Marks
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -44,6 +44,10 @@ class Records(Generic[Record]):
 
     def read(self, problems: Problems) -> Iterator[Record]:
         """Read all rows once; with `skip` the bad ones are counted in `problems`."""
+        return (record for _, record in self.placed(problems))
+
+    def placed(self, problems: Problems) -> Iterator[tuple[TableRow, Record]]:
+        """As `read`, each with its row in the table."""
         skipped = problems if self.skip else None
         for row in self.table.rows(self.columns, skipped, self.lists):
             answers = {name: self.answers.read(row.values[name]) for name in self.required}
@@ -54,7 +58,7 @@ class Records(Generic[Record]):
                 except ValidationError as error:
                     complaint = self._misfit(error)
                 else:
-                    yield record
+                    yield row, record
                     continue
             bad_row(row.place, complaint, skipped)
 

@@ -72,6 +72,11 @@ class RowFile(ABC):
     named: ClassVar[bool]
     """Whether the format names its columns; else the heading is a header only if the user means it so."""
 
+    @property
+    def broken_spans(self) -> int:
+        """How many spans are written as no scheme of tags has them, and read all the same."""
+        return 0
+
     @abstractmethod
     def check(self, columns: Mapping[str, str], *, header: bool) -> None:
         """Stop with DataError unless all `columns` (field to column) are there."""

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from cellgate.config import TextConfig
 from cellgate.data.checks.columns import column_findings
 from cellgate.data.checks.duplicates import overlap, repeated
-from cellgate.data.checks.findings import Excerpt, Facts, Finding, Report, Shown, Spot, by_weight
-from cellgate.data.checks.labels import label_findings, unseen_labels
-from cellgate.data.checks.rows import LabelledRows
+from cellgate.data.checks.findings import Excerpt, Facts, Finding, Report, Shown, Spot, Wanted, by_weight
+from cellgate.data.checks.labels import label_findings, tag_findings, unseen_labels
+from cellgate.data.checks.rows import LabelledRows, TaggedRows
+from cellgate.data.checks.spans import scheme_findings, span_findings
 from cellgate.data.checks.survey import PlacedRow, Split, survey_splits
 from cellgate.data.checks.texts import facts_of, text_findings
 from cellgate.data.rows import Problems
@@ -27,27 +28,35 @@ __all__ = [
     "Report",
     "Shown",
     "Split",
+    "TaggedRows",
     "check_splits",
     "column_findings",
+    "scheme_findings",
 ]
 
 
-def check_splits(splits: Sequence[Split], config: TextConfig, more: Sequence[Finding] = ()) -> Report:
-    """Check a data set of which the first split is trained on; its rows are read twice.
+def check_splits(
+    splits: Sequence[Split], config: TextConfig, more: Sequence[Finding] = (), wanted: Wanted = "label"
+) -> Report:
+    """Check a data set of which the first split is trained on; its rows are read twice, with tags four times.
 
     config: how training would make tokens of the texts. more: findings about what these rows do not tell. A split
     without rows is a DataError.
     """
     surveys, names = survey_splits(splits, config)
     train, *others = surveys
-    found = [*more, *repeated(surveys)]
+    found = [*more, *repeated(surveys, wanted)]
     for place, later in enumerate(surveys):
         for earlier in surveys[:place]:
-            found += overlap(earlier, later)
-    found += label_findings(train, names)
+            found += overlap(earlier, later, wanted)
+    if wanted == "label":
+        found += label_findings(train, names)
+    else:
+        found += tag_findings(train, names)
+        found += span_findings(splits[0])
     for later in others:
         found += unseen_labels(train, later, names)
-    found += text_findings(surveys, config)
+    found += text_findings(surveys, config, wanted)
     facts = tuple(facts_of(survey, names) for survey in surveys)
     return Report(facts, tuple(_shown(splits, by_weight(found))))
 
@@ -65,4 +74,5 @@ def _shown(splits: Sequence[Split], found: Sequence[Finding]) -> Iterator[Shown]
 
 
 def _excerpt(finding: Finding, row: PlacedRow) -> Excerpt:
-    return Excerpt(row.path, row.unit, row.line, ", ".join(row.labels), finding.excerpt(row.text))
+    labels = ", ".join(dict.fromkeys(row.labels))
+    return Excerpt(row.path, row.unit, row.line, labels, finding.excerpt(row.text))

@@ -1,18 +1,22 @@
 """Texts that stand more than once: in one split, with other labels, and in two splits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cellgate.batch import Ints
-from cellgate.data.checks.findings import Finding, counted, examples_of, gravest, part, percent, rows_of, spread
+from cellgate.data.checks.findings import Finding, Wanted, counted, examples_of, gravest, part, percent, rows_of, spread
 from cellgate.data.checks.marks import Mark
 from cellgate.data.checks.survey import Survey
 
 _MANY = 0.01  # share of a split from which repeats and overlaps are graver
 _MANY_CONFLICTS = 0.1
+_MENDED: Mapping[Wanted, str] = {
+    "label": "Decide which label is right and drop the other rows; where both are, give such rows several labels.",
+    "tags": "Decide which tags are right and mend the other rows.",
+}
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,19 @@ class _Equals:
         return cls(survey, rows, _first(survey.exact, rows), _first(survey.loose, rows))
 
     def differs(self, first: Ints) -> npt.NDArray[np.bool_]:
-        """Which rows have other labels than the first row with their text."""
-        differs: npt.NDArray[np.bool_] = self.survey.label[self.rows] != self.survey.label[first]
+        """Which rows are answered otherwise than the first row with their text."""
+        differs: npt.NDArray[np.bool_] = self.survey.answer[self.rows] != self.survey.answer[first]
         return differs
 
 
-def repeated(surveys: Sequence[Survey]) -> Iterator[Finding]:
-    """Rows that repeat an earlier one of their split, and equal texts with different labels."""
+def repeated(surveys: Sequence[Survey], wanted: Wanted) -> Iterator[Finding]:
+    """Rows that repeat an earlier one of their split, and equal texts with different answers."""
     equals = [_Equals.of(survey) for survey in surveys]
-    yield from _repeats(equals)
-    yield from _conflicts(equals)
+    yield from _repeats(equals, wanted)
+    yield from _conflicts(equals, wanted)
 
 
-def _repeats(equals: Sequence[_Equals]) -> Iterator[Finding]:
+def _repeats(equals: Sequence[_Equals], wanted: Wanted) -> Iterator[Finding]:
     parts, exact = [], 0
     for each in equals:
         chosen = (each.alike != each.rows) & ~each.differs(each.alike)
@@ -58,7 +62,7 @@ def _repeats(equals: Sequence[_Equals]) -> Iterator[Finding]:
             "warning" if max(each.share for each in parts) >= _MANY else "note",
             "repeated_rows",
             total,
-            f"{counted(total, 'row repeats', 'rows repeat')} an earlier text and its label",
+            f"{counted(total, 'row repeats', 'rows repeat')} an earlier text and its {wanted}",
             (f"{spread(parts, len(equals))}; {_how(exact, total)}.",),
             "Keep one of each. Where dev rows are held out of train, copies of some stay there and the scores come out "
             "too good.",
@@ -66,7 +70,7 @@ def _repeats(equals: Sequence[_Equals]) -> Iterator[Finding]:
         )
 
 
-def _conflicts(equals: Sequence[_Equals]) -> Iterator[Finding]:
+def _conflicts(equals: Sequence[_Equals], wanted: Wanted) -> Iterator[Finding]:
     parts, texts, exact = [], 0, 0
     for each in equals:
         differs = each.differs(each.alike)
@@ -80,20 +84,19 @@ def _conflicts(equals: Sequence[_Equals]) -> Iterator[Finding]:
         pairs = part(survey.name, len(survey), (place, disputed), (place, each.rows[differs][which]))
         parts.append(replace(pairs, rows=int(involved.sum())))
     if parts:
-        rows = rows_of(parts)
+        rows, plural = rows_of(parts), wanted.removesuffix("s") + "s"
         yield Finding(
             gravest("problem" if each.share > _MANY_CONFLICTS else "warning" for each in parts),
-            "conflicting_labels",
+            f"conflicting_{plural}",
             rows,
-            f"{counted(texts, 'text has', 'texts have')} different labels in different rows",
+            f"{counted(texts, 'text has', 'texts have')} different {plural} in different rows",
             (f"{spread(parts, len(equals))}; {_how(exact, texts)}.",),
-            "Decide which label is right and drop the other rows; where both are, give such rows several labels. No "
-            "model can be right on both.",
+            _MENDED[wanted] + " No model can be right on both.",
             examples_of(parts),
         )
 
 
-def overlap(earlier: Survey, later: Survey) -> Iterator[Finding]:
+def overlap(earlier: Survey, later: Survey, wanted: Wanted) -> Iterator[Finding]:
     """Rows of a later split (dev, test) that stand in an earlier one."""
     rows = np.flatnonzero((later.marks & Mark.EMPTY) == 0)
     rows = rows[np.isin(later.loose[rows], earlier.loose)]
@@ -102,8 +105,9 @@ def overlap(earlier: Survey, later: Survey) -> Iterator[Finding]:
     order = np.argsort(earlier.loose, kind="stable")
     sources = order[np.searchsorted(earlier.loose, later.loose[rows], sorter=order)]
     exact = int(np.isin(later.exact[rows], earlier.exact).sum())
-    changed = int((later.label[rows] != earlier.label[sources]).sum())
-    other = f"; {changed:,} with another label there" if changed else ""
+    changed = int((later.answer[rows] != earlier.answer[sources]).sum())
+    another = "another label" if wanted == "label" else "other tags"
+    other = f"; {changed:,} with {another} there" if changed else ""
     found = part(later.name, len(later), (later.place, rows), (earlier.place, sources))
     stand = counted(len(rows), f"{later.name} row stands", f"{later.name} rows stand")
     yield Finding(

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 from cellgate.batch import Ints
 
 Severity = Literal["problem", "warning", "note"]
+Wanted = Literal["label", "tags"]
+"""What rows are answered with, in a sentence: a label (or several), or tags (or the spans that they mark)."""
 Verdict = Literal["ready", "trainable", "mend"]
 
 _ORDER: tuple[Severity, ...] = ("problem", "warning", "note")

@@ -22,6 +22,23 @@ _TELLS_ONE = 0.9
 _ENOUGH = 10  # rows of a label before a share says anything
 
 
+def tag_findings(survey: Survey, names: LabelNames) -> Iterator[Finding]:
+    """What the labels of the training rows' spans or tags tell: many may stand in a row, and one may be enough."""
+    counts = survey.rows_by_label(names)
+    if not counts:
+        yield Finding(
+            "problem",
+            "no_tags",
+            len(survey),
+            "no row has a span or a tag",
+            (),
+            "Name the column of the tags (--spans).",
+        )
+        return
+    yield from _spellings(survey, names, counts)
+    yield from _rare(counts)
+
+
 def label_findings(survey: Survey, names: LabelNames) -> Iterator[Finding]:
     """What the labels of the training rows tell."""
     counts = survey.rows_by_label(names)

@@ -1,7 +1,7 @@
 """The user's records as rows to check: each where it stands, with its labels; and the columns beside them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cellgate.data.checks.survey import PlacedRow
@@ -43,3 +43,22 @@ class LabelledRows:
             label = ", ".join(labels_of(self.records.answers.read(written)))
             if label:
                 yield label, tuple(cells)
+
+
+@dataclass(frozen=True)
+class TaggedRows:
+    """The well-formed rows of `records`: texts with spans, or tokens with a tag each."""
+
+    records: Records[Any]
+    text: str
+    marks: str
+
+    def read(self, problems: Problems) -> Iterator[PlacedRow]:
+        """Read all rows once; the bad ones are counted in `problems`, whatever `records` does with them."""
+        for row, record in replace(self.records, skip=True).placed(problems):
+            text, marks = getattr(record, self.text), getattr(record, self.marks)
+            if isinstance(text, str):
+                yield PlacedRow(text, labels_of(marks), row.path, row.line, row.unit, marks)
+            else:
+                tags = tuple(zip(text, marks, strict=True))
+                yield PlacedRow(" ".join(text), marks, row.path, row.line, row.unit, (), tags)

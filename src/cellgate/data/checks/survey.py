@@ -15,6 +15,7 @@ from cellgate.data.checks.marks import Mark, marks_of
 from cellgate.data.checks.words import HAN, NO_LETTERS, SCRIPTS, letters_by_script, words_of
 from cellgate.data.rows import Problems
 from cellgate.errors import DataError
+from cellgate.spans import Span
 from cellgate.text.tokens import Unit, learn_vocabulary, make_tokenizer, whole
 
 _LOOKED_AT = 500  # characters of a text in which letters are counted
@@ -23,13 +24,25 @@ _CHUNK_ROWS, _CHUNK_CHARACTERS = 1_000, 250_000
 
 
 class PlacedRow(NamedTuple):
-    """A text, its labels (one, several or none), and where it stands; `unit` is what `line` counts."""
+    """A text, its labels (one, several or none), and where it stands; `unit` is what `line` counts.
+
+    Of a text with spans, or of tokens with a tag each, `labels` are those of the spans or tags.
+    """
 
     text: str
     labels: tuple[str, ...]
     path: str
     line: int
     unit: str = "line"
+    spans: tuple[Span, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()  # tokens, each with its tag
+
+    @property
+    def answer(self) -> int:
+        """A hash that rows answered alike have in common; of spans and tags by the words that bear them."""
+        marked = [(self.text[span.start : span.end], span.label) for span in sorted(self.spans)]
+        worded = ((words_of(part), label) for part, label in (*marked, *self.tags))
+        return hash((frozenset(() if marked or self.tags else self.labels), *(pair for pair in worded if pair[0])))
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class Survey:
     exact: Ints  # [N] hash of the text
     loose: Ints  # [N] hash of the text without case, spaces and punctuation
     label: Ids  # [N] number in LabelNames
+    answer: Ints  # [N] hash of all that is wanted of the row: labels, spans, tags
     characters: Ids  # [N]
     tokens: Ids  # [N] counted as training would
     marks: npt.NDArray[np.uint8]  # [N] Mark
@@ -128,6 +142,7 @@ def survey_splits(splits: Sequence[Split], config: TextConfig) -> tuple[list[Sur
                 np.frombuffer(look.exact, np.int64),
                 np.frombuffer(look.loose, np.int64),
                 np.frombuffer(look.label, np.int32),
+                np.frombuffer(look.answer, np.int64),
                 np.frombuffer(look.characters, np.int32),
                 np.frombuffer(look.signs if unit == "character" else look.words, np.int32),
                 np.frombuffer(look.marks, np.uint8),
@@ -145,6 +160,7 @@ class _Look:
     exact: "array[int]" = field(default_factory=lambda: array("q"))
     loose: "array[int]" = field(default_factory=lambda: array("q"))
     label: "array[int]" = field(default_factory=lambda: array("i"))
+    answer: "array[int]" = field(default_factory=lambda: array("q"))
     characters: "array[int]" = field(default_factory=lambda: array("i"))
     signs: "array[int]" = field(default_factory=lambda: array("i"))  # tokens, if each character is one
     words: "array[int]" = field(default_factory=lambda: array("i"))  # tokens, if each word is one
@@ -164,9 +180,11 @@ class _Look:
         self.exact.append(hash(bare))
         self.loose.append(hash(words.replace(" ", "") or bare))  # a text of emoji has no words
         self.label.append(label)
+        self.answer.append(row.answer)
         self.characters.append(len(row.text))
         self.signs.append(sum(map(len, row.text.split())))
-        self.marks.append(marks_of(row.text, words, row.labels))
+        named = () if row.spans or row.tags else row.labels  # what is marked stands in the text
+        self.marks.append(marks_of(row.text, words, named))
         self.script.append(max(letters, key=lambda script: letters[script], default=NO_LETTERS))
         self.letters.update(letters)
 

@@ -13,6 +13,7 @@ from cellgate.data.checks.findings import (
     Finding,
     Part,
     Severity,
+    Wanted,
     counted,
     examples_of,
     part,
@@ -25,6 +26,7 @@ from cellgate.data.checks.survey import LabelNames, Survey, script_shares
 
 _MANY = 0.01  # share of the rows from which damage is grave
 _SOME = 0.005  # share of the texts from which a second script is worth a word
+_SENTENCE = 1_000  # tokens that no sentence has
 _LENGTHS = {"median": 50, "90 %": 90, "99 %": 99, "longest": 100}  # percent of the texts that are no longer
 
 
@@ -98,7 +100,7 @@ def facts_of(survey: Survey, names: LabelNames) -> Facts:
     )
 
 
-def text_findings(surveys: Sequence[Survey], config: TextConfig) -> Iterator[Finding]:
+def text_findings(surveys: Sequence[Survey], config: TextConfig, wanted: Wanted) -> Iterator[Finding]:
     """What the texts of all splits tell; the first one is trained on."""
     for survey in surveys:
         yield from _bad_rows(survey)
@@ -116,7 +118,7 @@ def text_findings(surveys: Sequence[Survey], config: TextConfig) -> Iterator[Fin
                 examples_of(parts),
                 partial(place_of, damage.mark),
             )
-    yield from _long(surveys, config)
+    yield from _cut(surveys, config) if wanted == "label" else _long(surveys)
     yield from _scripts(surveys[0])
 
 
@@ -136,7 +138,23 @@ def _bad_rows(survey: Survey) -> Iterator[Finding]:
         )
 
 
-def _long(surveys: Sequence[Survey], config: TextConfig) -> Iterator[Finding]:
+def _long(surveys: Sequence[Survey]) -> Iterator[Finding]:
+    """Texts that are read whole, but cost more than they are worth."""
+    parts = _parts(surveys, [np.flatnonzero(survey.tokens > _SENTENCE) for survey in surveys])
+    if parts:
+        yield Finding(
+            "warning" if max(each.share for each in parts) >= _MANY else "note",
+            "long_texts",
+            rows_of(parts),
+            f"{counted(rows_of(parts), 'text')} longer than {_SENTENCE:,} tokens",
+            (f"{spread(parts, len(surveys))}.",),
+            "Cut them at ends of sentences or paragraphs: tags depend on the words near by, and a batch is as long as "
+            "its longest text.",
+            examples_of(parts),
+        )
+
+
+def _cut(surveys: Sequence[Survey], config: TextConfig) -> Iterator[Finding]:
     parts = _parts(surveys, [np.flatnonzero(survey.tokens > config.max_tokens) for survey in surveys])
     if not parts:
         return
