@@ -418,3 +418,8 @@ def test_forms_marked_here_and_not_there_are_named(tmp_path: Path, capsys: pytes
     assert found.lines("forms_seldom_bare") == [[21, 1]]
     assert found.found["forms_mostly_bare"]["details"] == ["Marked and not: '北京' (2 to 4)."]
     assert found.lines("forms_mostly_bare") == [[24, 22]]
+
+
+def test_a_row_without_spans_says_so_with_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = Checked(capsys, tagged(tmp_path / "a.jsonl", [*spanned(20), {"text": "Ada", "spans": None}]))
+    assert "line 21: 'spans' is null (write [] where there is none)" in found.found["bad_rows_in_train"]["details"][1]

@@ -75,7 +75,7 @@ def test_what_breaks_a_scheme_is_counted_and_mixed_schemes_are_said(tmp_path: Pa
     _, notes, _ = rows(written(tmp_path / "a.conll", ADA + "\nBob I-PER\n"))
     assert any("BIO are read as spans; 1 spans break it and are read as conlleval does" in note for note in notes)
     _, notes, _ = rows(written(tmp_path / "b.conll", "Ada B-PER\nB. M-PER\nC. E-PER\n\nBob B-PER\nSmith I-PER\n"))
-    assert any("tags of mixed schemes" in note for note in notes)
+    assert any("tags of mixed schemes are read as spans, as conlleval does" in note for note in notes)
 
 
 def test_tokens_and_tags_out_of_step_stop_with_the_line(tmp_path: Path) -> None:
@@ -121,9 +121,12 @@ def test_columns_that_mark_no_spans_are_tags_of_tokens_beside_those_that_do(tmp_
     assert rows(path, spans="3")[0] == rows(path)[0] == [("Ada slept", (Span(0, 3, "PER"),))]
 
 
-def test_tokens_with_spaces_and_tags_behind_several_are_kept(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.conll", "New York B-LOC\nis   O\n\n")
+def test_tokens_may_hold_spaces_between_tabs_only(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.conll", "New York\tB-LOC\nis\tO\n\n")
     assert rows(path)[0] == [("New York is", (Span(0, 8, "LOC"),))]
+    path = written(tmp_path / "c.conll", "is   O\nit O\n\nIn O O\nYork B-LOC\n\n")
+    with pytest.raises(DataError, match=r"line 4: 3 columns, not 2 \('In O O'\)"):
+        rows(path)
     path = written(tmp_path / "b.conll", "New York\tB-LOC\nis\tO\n\n \tO\n")
     with pytest.raises(DataError, match="line 4: a tag without a token"):
         rows(path)

@@ -105,7 +105,9 @@ def test_what_is_no_span_is_refused(value: object) -> None:
     [
         ("Ada", [Span(0, 4, "X")], "0 to 4 .* outside its text of 3 characters"),
         ("Ada", [Span(2, 2, "X")], "2 to 2 .* outside"),
-        ("Ada Bob", [Span(0, 5, "X"), Span(4, 7, "Y")], r"0 to 5 \(X\) and 4 to 7 \(Y\) overlap"),
+        ("Ada Bob", [Span(0, 5, "X"), Span(4, 7, "Y")], r"0 to 5 \(X\) and 4 to 7 \(Y\) overlap \(--overlaps longest"),
+        ("Ada", [Span(0, 3, " ")], "the span 0 to 3 has no label"),
+        (("Ada", "Bob"), ["NOUN", ""], "the token 'Bob' has no tag"),
         ("Ada", ["NOUN"], "tags need tokens"),
         (("Ada", "Bob"), ["NOUN"], "2 tokens, 1 tags"),
     ],

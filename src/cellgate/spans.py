@@ -167,15 +167,21 @@ def check_marks(text: str | Sequence[str], marks: Sequence[Span | str]) -> None:
     if not isinstance(text, str):
         if spans or (marks and len(marks) != len(text)):
             raise ValueError(f"{len(text)} tokens, {len(marks) - len(spans)} tags; give one a token")
+        for token, tag in zip(text, marks, strict=bool(marks)):
+            if not str(tag).strip():
+                raise ValueError(f"the token {token!r:.40} has no tag")
         return
     if len(spans) < len(marks):
         raise ValueError("tags need tokens: give the text as a list of them")
     before: Span | None = None
     for span in spans:
+        if not span.label.strip():
+            raise ValueError(f"the span {span.start} to {span.end} has no label")
         if not 0 <= span.start < span.end <= len(text):
             raise ValueError(f"the span {_named(span)} lies outside its text of {len(text)} characters")
         if before is not None and span.start < before.end:
-            raise ValueError(f"the spans {_named(before)} and {_named(span)} overlap")
+            kept = "--overlaps longest keeps the longer one"
+            raise ValueError(f"the spans {_named(before)} and {_named(span)} overlap ({kept})")
         before = span
 
 

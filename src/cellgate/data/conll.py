@@ -168,7 +168,7 @@ class ConllFile(RowFile):
     def _cut(self, line: str) -> list[str]:
         if self.kind == "conllu" or "\t" in line:
             return line.split("\t")
-        return line.rsplit(None, self.width - 1) if self.width > 1 else [line.strip()]
+        return line.split() if self.width > 1 else [line.strip()]
 
     def _is_comment(self, line: str) -> bool:
         """In CoNLL `#` may be a token too, of a line with as many columns as the others."""
@@ -311,6 +311,9 @@ def _usual_width(lines: Sequence[str]) -> int:
 
 def _told(name: str, found: Survey, joiner: str) -> str:
     scheme = f"tags of the scheme {found.scheme}" if found.scheme else "tags of mixed schemes"
-    broken = f"; {found.broken:,} spans break it and are read as conlleval does" if found.broken else ""
+    if not found.scheme:
+        broken = ", as conlleval does"
+    else:
+        broken = f"; {found.broken:,} spans break it and are read as conlleval does" if found.broken else ""
     between = "spaces" if joiner else "nothing"
     return f"{name}: {scheme} are read as spans{broken}; between tokens stand{'s' if not joiner else ''} {between}"

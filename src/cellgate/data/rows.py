@@ -120,6 +120,8 @@ def cell_of(value: object, column: str, *, several: bool) -> tuple[Cell, str]:
             return str(value).lower(), ""
         case float() if value != value:
             return "", f"{column!r} is NaN, which is no text"
+        case None if several:
+            return "", f"{column!r} is null (write [] where there is none)"
         case None:
             return "", f'{column!r} is null, which is no text (write "" for an empty one)'
         case list() if several and any(isinstance(part, dict | list) for part in value):

@@ -228,4 +228,5 @@ def notes(prepared: Prepared) -> Iterator[Event]:
         yield Note(text)
     rare = [label for label, count in facts.rows_by_label.items() if count < _RARE]
     if rare:
-        yield Note(f"{len(rare)} labels have fewer than {_RARE} rows and will be learned badly: {listed(rare, 5)}")
+        have = "label has" if len(rare) == 1 else "labels have"
+        yield Note(f"{len(rare)} {have} fewer than {_RARE} rows and will be learned badly: {listed(rare, 5)}")
