@@ -244,6 +244,7 @@ def test_a_row_with_nothing_new_keeps_its_state() -> None:
 def test_what_looks_at_the_next_character_is_not_streamed(unit: Unit) -> None:
     encoder = Encoder(EncoderConfig(directions=1, pairs="both"), CODECS[unit].sizes)
     assert encoder.streams == (unit == "word")
+    assert ["--encoder.pairs before" in reason for reason in encoder.whole] == [True] * (unit != "word")
 
 
 @pytest.mark.parametrize("unit", CODECS)

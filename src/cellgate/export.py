@@ -72,6 +72,7 @@ def _export(net: Net, example: Mapping[str, Tensor], folder: Path) -> dict[str, 
             for name, value in state.items()
         ],
         "initial": {name: value[0].tolist() for name, value in state.items() if value.any()},
+        "whole": list(net.whole),
     }
 
 

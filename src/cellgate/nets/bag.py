@@ -71,9 +71,9 @@ class Bag(Half):
         self.register_buffer("index", torch.zeros(buckets, dtype=torch.int32))
 
     @property
-    def streams(self) -> bool:
-        """Always: it is made of sums."""
-        return True
+    def whole(self) -> tuple[str, ...]:
+        """Nothing: it is made of sums."""
+        return ()
 
     @property
     def tables(self) -> list[Table]:
@@ -190,11 +190,11 @@ class Bag(Half):
         return found
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
-        """What the bag remembers of a text read so far."""
+        """What the bag remembers of a text read so far; sums are doubles, which a long stream still adds to."""
         return {
             "bag.tail": first_tail(rows, self.longest),
-            "bag.sum": torch.zeros(rows, self.kinds, len(self.bias)),
-            "bag.squares": torch.zeros(rows, self.kinds),
+            "bag.sum": torch.zeros(rows, self.kinds, len(self.bias), dtype=torch.float64),
+            "bag.squares": torch.zeros(rows, self.kinds, dtype=torch.float64),
         }
 
     def forward(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -219,7 +219,7 @@ class Bag(Half):
             "bag.squares": state["bag.squares"] + torch.stack([squares for _, squares in kinds], 1),
         }
         scaled = after["bag.sum"] / after["bag.squares"].clamp(min=1e-6).sqrt()[:, :, None]
-        return (scaled.sum(1) + self.bias) * self.sharpness, after
+        return (scaled.sum(1).float() + self.bias) * self.sharpness, after
 
     def _numbers(self, hashes: Tensor, exists: Tensor) -> Tensor:
         """LabelledBatches of n-grams, 0 for those that were not kept or do not exist."""

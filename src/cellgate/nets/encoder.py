@@ -35,7 +35,13 @@ class Encoder(nn.Module):
     @property
     def streams(self) -> bool:
         """Whether a text can be fed piece by piece: it is read forward only, and no token looks at the next."""
-        return self.config.directions == 1 and not self.vectors.looks_ahead
+        return not self.whole
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Why it cannot, and what to do about it."""
+        both_ways = ("its net reads both ways: train with --encoder.directions 1",)
+        return (both_ways if self.config.directions == 2 else ()) + self.vectors.whole
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """Everything remembered before a text begins; axis 0 is the batch."""

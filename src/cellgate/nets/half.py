@@ -25,8 +25,8 @@ class Half(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def streams(self) -> bool:
-        """Whether answers follow a text fed piece by piece."""
+    def whole(self) -> tuple[str, ...]:
+        """Why answers cannot follow a text fed piece by piece, and what to do about it; none: they can."""
 
     @property
     @abstractmethod

@@ -22,13 +22,16 @@ class Head(nn.Module):
         self.linear = nn.Linear(3 * width, labels)
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
-        """Running maximum, sums and count of the outputs read so far."""
+        """Running maximum, sums and count of the outputs read so far.
+
+        Sums are doubles: a stream has no end, and a float that counts stands still at 16,777,216.
+        """
         return {
             "pool.max": torch.full((rows, self.width), _LEAST),
-            "pool.sum": torch.zeros(rows, self.width),
-            "pool.count": torch.zeros(rows),
-            "pool.attended": torch.zeros(rows, self.width),
-            "pool.attention": torch.zeros(rows),
+            "pool.sum": torch.zeros(rows, self.width, dtype=torch.float64),
+            "pool.count": torch.zeros(rows, dtype=torch.float64),
+            "pool.attended": torch.zeros(rows, self.width, dtype=torch.float64),
+            "pool.attention": torch.zeros(rows, dtype=torch.float64),
             "pool.peak": torch.full((rows,), _LEAST),
         }
 
@@ -51,5 +54,5 @@ class Head(nn.Module):
         }
         mean = after["pool.sum"] / after["pool.count"][:, None]
         attended = after["pool.attended"] / after["pool.attention"][:, None]
-        pooled = torch.cat([after["pool.max"], mean, attended], 1)
+        pooled = torch.cat([after["pool.max"], mean.float(), attended.float()], 1)
         return self.linear(self.dropout(pooled)), after

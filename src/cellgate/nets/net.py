@@ -32,6 +32,11 @@ class Net(nn.Module, ABC):
     def streams(self) -> bool:
         """Whether answers follow a text fed piece by piece."""
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Why they do not, and what to do about it, where there is more to say; a Bundle tells it."""
+        return ()
+
     @abstractmethod
     def prepare(self, batches: Batches) -> None:
         """Look at training rows before training begins."""

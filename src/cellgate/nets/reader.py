@@ -44,7 +44,12 @@ class Reader(Net):
     @property
     def streams(self) -> bool:
         """Whether answers follow a text fed piece by piece."""
-        return all(half.streams for half in self._halves.values())
+        return not self.whole
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Why they do not, and what to do about it."""
+        return tuple(reason for half in self._halves.values() for reason in half.whole)
 
     def prepare(self, batches: Batches) -> None:
         """Look at training rows before training begins."""

@@ -24,9 +24,9 @@ class Recurrent(Half):
         self.smoothing = head.config.label_smoothing
 
     @property
-    def streams(self) -> bool:
-        """Whether it reads forward only."""
-        return self.encoder.streams
+    def whole(self) -> tuple[str, ...]:
+        """Why it does not read forward only."""
+        return self.encoder.whole
 
     @property
     def tables(self) -> list[Table]:

@@ -42,6 +42,11 @@ class Tagger(Net):
         """No: the best tags of a text's beginning depend on its end."""
         return False
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """Nothing can be done about it."""
+        return ("the best tags of a text's beginning depend on its end, whatever the settings",)
+
     def prepare(self, batches: Batches) -> None:
         """Look at training rows before training begins."""
         for half in self._halves.values():

@@ -64,9 +64,14 @@ class TokenVectors(nn.Module):
         self.settled: Table | None = None
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether a token's vector depends on those behind it."""
-        return self.pairs and (self.config.pairs == "both" or len(self._words) > 0)
+    def whole(self) -> tuple[str, ...]:
+        """Why a token's vector depends on those behind it, and what to do about it; none: it does not."""
+        if not self.pairs:
+            return ()
+        next_pair = "a character is told its pair with the next: train with --encoder.pairs before"
+        words = "a character is told the words of a list that it begins: train without --text.lexicon"
+        told = ((next_pair, self.config.pairs == "both"), (words, len(self._words) > 0))
+        return tuple(reason for reason, holds in told if holds)
 
     @property
     def tables(self) -> list[Table]:
