@@ -296,6 +296,7 @@ def test_inspect_says_what_a_bundle_is(folder: str, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     for part in ("task classify, intact", "reviews.csv", "positive 200", "hidden 12", "accuracy", "model.onnx"):
         assert part in out
+    assert "its net reads both ways: train with --encoder.directions 1" in " ".join(out.split())
     assert max(map(len, out.splitlines()[1:])) <= 100
     assert run(["inspect", folder, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

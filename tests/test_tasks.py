@@ -81,13 +81,11 @@ def test_a_one_way_graph_fed_in_pieces_equals_the_whole(learned: Bundle) -> None
         return
     text = max((getattr(row, learned.task.given[0]) for row in learned.task.toy), key=len)
     inputs = learned.source.collate(learned.source.encode([text]))
-    names = [entry["name"] for entry in learned.manifest["graph"]["state"]]
-    state = learned.initial_state(1)
+    state = learned.graph.initial_state(1)
     for token in range(inputs["tokens"].shape[1]):
         piece = inputs | {"tokens": inputs["tokens"][:, token : token + 1], "lengths": np.array([1])}
-        scores, *after = learned.session.run(None, piece | state)
-        state = dict(zip(names, after, strict=True))
-    np.testing.assert_allclose(scores, learned.scores([text]).rows, atol=1e-5)
+        outputs, state = learned.graph.run(piece, state)
+    np.testing.assert_allclose(outputs["scores"], learned.scores([text]).rows, atol=1e-5)
     assert sum(array.nbytes for array in state.values()) < 20_000
 
 

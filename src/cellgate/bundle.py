@@ -17,20 +17,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnxruntime as ort
 
 from cellgate import codecs
-from cellgate.batch import Array, Floats, Ints, Ragged, Scores, chunked
+from cellgate.batch import Floats, Ints, Ragged, Scores, chunked
 from cellgate.codecs import Decision, Given, TargetCodec, TextCodec, text_of
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
+from cellgate.graph import Graph
 from cellgate.metrics import Answer, Value, by_label, calibration_error, labels_of, with_texts
+from cellgate.stream import Invalid, Model, Session
 from cellgate.task import Alternative, Prediction, Row, Task, find
 
 FORMAT = 3  # 1: before an answer could be several labels, or none; 2: before a graph had several outputs
 Precision = Literal["float", "int8"]
 _GRAPHS: dict[Precision, str] = {"float": "model.onnx", "int8": "model.int8.onnx"}
 _CHECKED = ("codec.json", "tokenizer.json", "weights.safetensors", "model.onnx", "model.int8.onnx", "parity.json")
+_WHOLE = "its graph hands on no state, and was made before Bundles said why; train it again"
 _NO_SCORES = np.zeros(0, np.float32)
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 512, 4_000_000
 _BATCH_ROWS, _BATCH_TOKENS = 64, 16_000
@@ -48,7 +50,7 @@ class Bundle:
     target: TargetCodec
     decision: Decision
     precision: Precision
-    session: ort.InferenceSession
+    graph: Graph
 
     def predict(self, rows: Sequence[Row | Mapping[str, Any] | str]) -> list[Prediction]:
         """Fill in the blank of each row, in order; a plain string stands for a row's only given field."""
@@ -77,6 +79,26 @@ class Bundle:
             raise UsageError(f"abstaining below {confidence}: give a probability, 0 to 1")
         return replace(self, decision=replace(self.decision, abstain_below=confidence))
 
+    def session(self, saved: str | Path | None = None, *, invalid: Invalid = "replace") -> Session:
+        """Answer one text that comes in pieces; with `saved`, go on from what a session of this Bundle saved.
+
+        `invalid` says what becomes of bytes that are no UTF-8. A net that must see a text whole is a UsageError, which
+        says why and what to do.
+        """
+        if self.whole:
+            raise UsageError(
+                f"{self.folder} cannot answer a text in pieces: {self.whole}; `predict` answers whole texts"
+            )
+        model = Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"])
+        return Session(model, invalid) if saved is None else Session.restored(model, Path(saved), invalid)
+
+    @property
+    def whole(self) -> str:
+        """Why a text must be whole to be answered, and what to do about it; empty where it may come in pieces."""
+        if self.graph.state:
+            return ""
+        return "; ".join(self.manifest["graph"].get("whole", ())) or _WHOLE
+
     def scores(self, values: Sequence[Given]) -> Scores:
         """What the graph says of N given values."""
         return self.score_rows(self.source.encode(values))
@@ -89,24 +111,18 @@ class Bundle:
         limit = 1 if self.precision == "int8" else _BATCH_ROWS  # int8 scales are a batch's: never mix rows
         for rows in by_length(lengths, rows=limit, tokens=_BATCH_TOKENS):
             taken = {name: column.take(rows) for name, column in columns.items()}
-            long = self._by_token and lengths[rows[0]] > _WINDOW + 2 * _MARGIN
+            long = self.graph.by_token and lengths[rows[0]] > _WINDOW + 2 * _MARGIN
             made = self._in_windows(taken) if long else self._run(taken)
             shared = made.shared
             for row, of_row in zip(rows.tolist(), made.rows, strict=True):
                 found[row] = of_row
         return Scores(found, shared)
 
-    @property
-    def _by_token(self) -> bool:
-        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
-        return "time" in outputs["scores"]
-
     def _run(self, columns: Mapping[str, Ragged]) -> Scores:
         """One run of the graph."""
-        outputs: Mapping[str, Sequence[str]] = self.manifest["graph"]["outputs"]
         lengths = columns["tokens"].lengths
-        made = self.session.run(list(outputs), self.source.collate(columns) | self.initial_state(len(lengths)))
-        return Scores(*by_row(dict(zip(outputs, made, strict=True)), outputs, lengths))
+        made, _ = self.graph.run(self.source.collate(columns), self.graph.initial_state(len(lengths)))
+        return Scores(*by_row(made, self.graph.outputs, lengths))
 
     def _in_windows(self, columns: Mapping[str, Ragged]) -> Scores:
         """Score the tokens of one long text piece by piece, each with what stands around it; memory stays bounded."""
@@ -117,16 +133,6 @@ class Bundle:
             made = self._run(self.source.part(columns, first, last))
             parts.append(made.rows[0][start - first : start - first + _WINDOW])
         return Scores([np.concatenate(parts)], made.shared)
-
-    def initial_state(self, rows: int) -> dict[str, Array]:
-        """The graph's state before a text begins, axis 0 the batch; empty for a net that reads both ways."""
-        graph = self.manifest["graph"]
-        state = {}
-        for entry in graph["state"]:
-            array = np.zeros((rows, *entry["shape"]), entry["dtype"])
-            array[:] = graph["initial"].get(entry["name"], 0)
-            state[entry["name"]] = array
-        return state
 
     def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
@@ -210,8 +216,8 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
     if not isinstance(source, TextCodec) or not isinstance(target, TargetCodec):
         raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
-    task, session = find(manifest["task"]), _session(folder, precision)
-    return Bundle(folder, manifest, task, source, target, _decision(manifest), precision, session)
+    task, graph = find(manifest["task"]), _graph(folder, precision, manifest["graph"])
+    return Bundle(folder, manifest, task, source, target, _decision(manifest), precision, graph)
 
 
 def _decision(manifest: Mapping[str, Any]) -> Decision:
@@ -226,18 +232,13 @@ def _decision(manifest: Mapping[str, Any]) -> Decision:
     )
 
 
-def _session(folder: Path, precision: Precision) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # batches differ in shape: patterns would be kept for each
-    options.enable_cpu_mem_arena = False  # the arena never shrinks; memory must stay constant
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _graph(folder: Path, precision: Precision, told: Mapping[str, Any]) -> Graph:
     if precision not in _GRAPHS:
         raise UsageError(f"no precision {precision!r}; there are: {', '.join(_GRAPHS)}")
     path = folder / _GRAPHS[precision]
     if not path.exists():
         raise UsageError(f"{folder} has no {path.name}: only LSTMs have one; open it with precision='float'")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Graph.load(path, told)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _VERBS = {
     "train": "Train a model on your files; the folder it makes answers anywhere.",
     "evaluate": "Compare a model's answers with files whose answers are known.",
     "predict": "Answer texts, files or standard input, one line each.",
+    "stream": "Answer a text while it comes, in constant memory.",
     "inspect": "Say what a model is: its data, settings, metrics and files.",
     "doctor": "Say what works on this machine, and why the rest does not.",
     "bench": "Measure quality and speed, beside other libraries and the targets.",

@@ -86,7 +86,7 @@ def _settings(bundle: Bundle) -> Iterator[str]:
     graph = bundle.manifest["graph"]
     state = ", ".join(f"{entry['name']} {entry['shape']} {entry['dtype']}" for entry in graph["state"])
     yield row("graph", f"{', '.join(graph['inputs'])} -> {', '.join(graph['outputs'])}")
-    yield row("state", state or "none: it reads both ways, so a text is read whole")
+    yield row("state", state or f"none, so a text is read whole: {bundle.whole}")
 
 
 def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:

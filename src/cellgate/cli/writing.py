@@ -41,12 +41,12 @@ def writer(form: Format, task: Task, target: TargetCodec, top: int | None) -> Wr
 
 
 def _text_line(prediction: Prediction, top: int) -> str:
-    answers = [(_words(prediction.value), prediction.confidence)]
+    answers = [(answer_in_words(prediction.value), prediction.confidence)]
     answers += [(other.value, other.confidence) for other in prediction.alternatives[: top - 1]]
     return "\t".join(f"{' '.join(value.split())}\t{chance:.4f}" for value, chance in answers) + "\n"
 
 
-def _words(value: Answer) -> str:
+def answer_in_words(value: Answer) -> str:
     """An answer on one line; brackets mark what is no label."""
     if value is None:
         return _UNKNOWN

@@ -18,6 +18,7 @@ from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked,
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
 from cellgate.text.lexicon import Lexicon
+from cellgate.text.pieces import Tail, settled, stream_safe
 from cellgate.text.places import Normal, Normaliser
 from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_vocabulary, make_tokenizer, whole
 from cellgate.text.vectors import read_vectors, read_words
@@ -28,6 +29,7 @@ _SPELLED = 18  # characters of a token that are kept as its spelling
 _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
 _TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
 _GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
+_LETTER = "a"  # goes on with every word, before an apostrophe and behind one, and is never skipped
 
 Given = str | tuple[str, ...]
 """A text, or its tokens."""
@@ -133,7 +135,27 @@ class TextCodec:
         places, "starts" and "ends" are those of each token: half-open, in code points of the text (`text_of`). Of one
         with a word list, "lexicon" is of each word found the first token, that behind its last, and its number.
         """
-        rows = list(self._rows(texts))
+        return self._columns(list(self._rows(texts)))
+
+    def certain(self, tail: Tail, piece: str, *, last: bool) -> tuple[dict[str, Ragged], Tail]:
+        """The tokens that a piece makes certain, encoded as one row without places, and the tail behind them.
+
+        With `last` the text ends here, and nothing is left over. The tokens of all pieces are those of the whole text,
+        but that no text is cut, and an empty one has none.
+        """
+        raw = stream_safe(tail.raw + whole(piece))
+        place = len(raw) if last else settled(raw)
+        text = tail.word + self.normalise(raw[:place])
+        end = len(text)
+        if not last:  # with a letter put behind, the last token begins where tokens may still change
+            end = self.tokenizer.pre_tokenizer.pre_tokenize_str(text + _LETTER)[-1][1][0]
+        encoding = self.tokenizer.encode(text[:end])
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        unknown = _written(text[first:behind] for token, (first, behind) in pairs if token == UNKNOWN_ID)
+        row = _Row(encoding.ids, unknown, False, _NOWHERE, _NOWHERE, _NOWHERE)
+        return self._columns([row]), Tail(raw[place:], text[end:], begun=True)
+
+    def _columns(self, rows: Sequence["_Row"]) -> dict[str, Ragged]:
         columns = {
             "tokens": Ragged.of([np.array(row.ids, np.int32) for row in rows]),
             "unknown": Ragged.of([np.frombuffer(row.unknown.encode("utf-32-le", "replace"), np.int32) for row in rows]),
@@ -205,13 +227,18 @@ class TextCodec:
 
     @cached_property
     def _normaliser(self) -> Normaliser:
-        return Normaliser(self.tokenizer.normalizer.normalize_str)
+        return Normaliser(self.normalise)
 
     def _normal(self, text: str) -> Normal:
         """A text as the tokeniser reads it; where its characters come from is found out only if it is asked."""
         if self.places:
             return self._normaliser(text)
-        return Normal(self.tokenizer.normalizer.normalize_str(text), _NOWHERE, _NOWHERE)
+        return Normal(self.normalise(text), _NOWHERE, _NOWHERE)
+
+    def normalise(self, text: str) -> str:
+        """A text as the tokeniser reads it."""
+        normal: str = self.tokenizer.normalizer.normalize_str(stream_safe(text))
+        return normal
 
     def part(self, columns: Mapping[str, Ragged], first: int, last: int) -> dict[str, Ragged]:
         """Of one encoded text the tokens from `first` up to, not including, `last`."""
