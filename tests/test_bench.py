@@ -196,7 +196,7 @@ def test_a_wrong_name_stops_before_any_work() -> None:
         next(bench.run("quality", ["trecc"]))
     with pytest.raises(UsageError, match="did you mean 'kernels'"):
         next(bench.run("speed", ["kernel"]))
-    assert bench.names("limits") == ["install", "startup", "stream", "large"]
+    assert bench.names("limits") == ["install", "startup", "lines", "stream", "large"]
     assert bench.names("speed") == ["kernels", "train", "tagging"]
     assert bench.names("quality") == sorted([*SIZES, *tag_sets.names()])
 

@@ -1,6 +1,7 @@
 """Limits: what installing, starting, streaming and training on a large file take, each in processes of their own."""
 
 import csv
+import json
 import os
 import statistics
 import subprocess
@@ -78,7 +79,7 @@ def _startup(folder: Path, sizes: Sizes) -> Record:
     return {"help_seconds": help_s, "predict_seconds": answer_s, "repeats": sizes.repeats, **about}
 
 
-def _stream(folder: Path, sizes: Sizes) -> Record:
+def _lines(folder: Path, sizes: Sizes) -> Record:
     """Rate and memory of one `predict` process that answers a long stream of short lines."""
     command = [*CELLGATE, "predict", "questions", "-"]
     about = stamp(command)
@@ -108,6 +109,15 @@ def _stream(folder: Path, sizes: Sizes) -> Record:
     }
 
 
+def _stream(folder: Path, sizes: Sizes) -> Record:
+    """Cost of a token and memory of a session, after a few tokens of one text and after many."""
+    command = [sys.executable, "-m", "cellgate.bench.session", "questions", "text.txt", str(sizes.tokens)]
+    about = stamp(["python", *command[1:]])
+    _train_samples(folder, "--encoder.directions", "1")
+    (folder / "text.txt").write_text(" ".join(_sample_texts()), "utf-8")
+    return {**json.loads(run(command, folder).stdout), **about}
+
+
 def _large(folder: Path, sizes: Sizes) -> Record:
     """Memory of a training on an invented file larger than it may take.
 
@@ -135,6 +145,7 @@ def _large(folder: Path, sizes: Sizes) -> Record:
 _LIMITS: dict[str, Callable[[Path, Sizes], Record]] = {
     "install": _install,
     "startup": _startup,
+    "lines": _lines,
     "stream": _stream,
     "large": _large,
 }
@@ -168,12 +179,10 @@ def _core_install(venv: Path, source: Path) -> _Installed:
     return _Installed(python, folder_bytes(venv) - before, done.seconds)
 
 
-def _train_samples(folder: Path) -> None:
+def _train_samples(folder: Path, *settings: str) -> None:
     """Train the Bundle `questions` in `folder` on the sample questions."""
-    run(
-        [*CELLGATE, "train", "classify", str(_SAMPLES), "--text", "text", "--label", "intent", "-o", "questions"],
-        folder,
-    )
+    columns = ["--text", "text", "--label", "intent"]
+    run([*CELLGATE, "train", "classify", str(_SAMPLES), *columns, "-o", "questions", *settings], folder)
 
 
 def _sample_texts() -> Iterator[str]:

@@ -29,7 +29,9 @@ class Sizes:
     repeats: int = 5
     """Starts of startup; the median counts."""
     lines: int = 5_000_000
-    """Lines of stream, sent through one process."""
+    """Lines of lines, sent through one process."""
+    tokens: int = 10_000_000
+    """Tokens of stream, read before its late ones."""
     gigabytes: float = 3.0
     """Size of the CSV file of large [GB]."""
     max_steps: int = 200
