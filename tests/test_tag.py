@@ -102,7 +102,7 @@ def test_metrics_count_a_label_never_trained_on_as_missed(names: Bundle) -> None
     assert told["unseen"] == {"deed": 1}
     assert told["labels"]["deed"]["recall"] == 0
     assert told["span_recall"] < 1
-    assert told["mistakes"] == {"boundary": 0, "type": 0, "boundary_and_type": 0, "missed": 1, "invented": 0}
+    assert told["mistakes"]["missed"] == 1
 
 
 def test_kinds_of_mistakes_on_dev_are_kept_for_spans_and_not_for_tags(names: Bundle, parts: Bundle) -> None:
