@@ -67,6 +67,11 @@ def one_way(request: pytest.FixtureRequest, reviews: list[dict[str, str]], tmp_p
     return train("classify", reviews, folder=tmp_path_factory.mktemp("one") / "way", config=config)
 
 
+def _words(bundle: Bundle) -> TextCodec:
+    assert isinstance(bundle.source, TextCodec)
+    return bundle.source
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_pieces_cut_anywhere_are_the_whole(one_way: Bundle, name: str) -> None:
     (wanted,) = one_way.predict([TEXTS[name]])
@@ -78,7 +83,7 @@ def test_pieces_cut_anywhere_are_the_whole(one_way: Bundle, name: str) -> None:
         counts = [session.feed(piece).tokens for piece in pieces]
         found = session.finish()
         _alike(found, wanted)
-        assert found.tokens == len(one_way.source.offsets(TEXTS[name])) >= sum(counts)
+        assert found.tokens == len(_words(one_way).offsets(TEXTS[name])) >= sum(counts)
 
 
 def test_characters_cut_anywhere_are_the_whole_too(one_way: Bundle) -> None:
@@ -97,14 +102,14 @@ def test_the_answer_so_far_is_that_of_the_tokens_so_far(one_way: Bundle) -> None
     _alike(session.answer(), one_way.predict([certain_by_now])[0])
     session = one_way.session()
     each = [*session.each("The zip held, but"), session.finish()]
-    assert each[-1].tokens == len(one_way.source.offsets("The zip held, but"))
+    assert each[-1].tokens == len(_words(one_way).offsets("The zip held, but"))
     assert [answer.tokens for answer in each] == sorted({answer.tokens for answer in each})
     _alike(each[-1], one_way.predict(["The zip held, but"])[0])
 
 
 def test_a_long_text_is_not_cut_short(one_way: Bundle) -> None:
     text = "the zip held 很好, " * 900
-    unlimited = replace(one_way, source=replace(one_way.source, max_tokens=10**6))
+    unlimited = replace(one_way, source=replace(_words(one_way), max_tokens=10**6))
     assert one_way.predict([text])[0].cut
     session = one_way.session()
     for start in range(0, len(text), 5_000):
@@ -261,7 +266,7 @@ def test_a_byte_order_mark_is_no_character(one_way: Bundle) -> None:
     session = one_way.session()
     for byte in "\ufeffgood".encode():
         session.feed(bytes([byte]))
-    assert session.finish().tokens == len(one_way.source.offsets("good"))
+    assert session.finish().tokens == len(_words(one_way).offsets("good"))
 
 
 def test_text_cannot_follow_half_a_character(one_way: Bundle) -> None:
@@ -411,7 +416,7 @@ def _counting_graph() -> Graph:
 def test_a_graph_that_scores_tokens_tells_them_piece_by_piece(bundle: Bundle, tmp_path: Path) -> None:
     model = Model(_counting_graph(), bundle.source, bundle.target, Decision(), "of this test")
     text = "the sound is great, " * 300
-    ids = bundle.source.tokenizer.encode(text).ids
+    ids = _words(bundle).tokenizer.encode(text).ids
     session = Session(model)
     parts = []
     for start in range(0, len(text), 2_500):
@@ -446,7 +451,7 @@ def test_a_file_or_a_pipe_is_one_text(one_way: Bundle, tmp_path: Path, capsys: p
     value = list(wanted.value) if isinstance(wanted.value, tuple) else wanted.value
     assert told[-1]["label"] == value
     assert told[-1]["confidence"] == pytest.approx(wanted.confidence, abs=1e-5)
-    assert told[-1]["tokens"] == len(one_way.source.offsets(text))
+    assert told[-1]["tokens"] == len(_words(one_way).offsets(text))
     done = _stream(one_way.folder, given=text.encode() + b"\xff")
     assert b"1 place was not UTF-8" in done.stderr
     assert done.stdout.count(b"\n") == 2
@@ -457,7 +462,7 @@ def test_each_line_is_a_text_of_its_own(one_way: Bundle, capsys: pytest.CaptureF
     (tmp_path / "lines.txt").write_text("\n".join(lines), "utf-8", newline="")
     assert run(["stream", str(one_way.folder), str(tmp_path / "lines.txt"), "--each-line", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["tokens"] for each in told] == [len(one_way.source.tokenizer.encode(line).ids) for line in lines]
+    assert [each["tokens"] for each in told] == [len(_words(one_way).tokenizer.encode(line).ids) for line in lines]
     for each, wanted in zip(told, one_way.predict(lines), strict=True):
         if not wanted.cut:
             assert each["confidence"] == pytest.approx(wanted.confidence, abs=2e-6)

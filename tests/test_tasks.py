@@ -8,6 +8,8 @@ import torch
 
 from cellgate import task
 from cellgate.bundle import Bundle
+from cellgate.codecs import TextCodec
+from cellgate.language import Language
 from cellgate.nets import Net, settle
 from cellgate.training import train
 
@@ -39,7 +41,14 @@ def learned(request: pytest.FixtureRequest, name: str, tmp_path_factory: pytest.
     """Trained on its toy rows, which are dev too: memorising is what is asked."""
     config = _sure(name)
     config["train"] |= COURSE
-    config["encoder"] |= {**SMALL, "directions": request.param}
+    if task.find(name).running:
+        if request.param == 2:
+            pytest.skip("a running text is read one way")
+        config["train"] |= {"batch_tokens": 128, "batch_rows": 2, "max_steps": 300, "epochs": 300}
+        config["writer"] |= {"embedding": 24, "hidden": 64, "layers": 1, "activation_penalty": 0, "change_penalty": 0}
+        config["text"] |= {"min_count": 1}
+    else:
+        config["encoder"] |= {**SMALL, "directions": request.param}
     rows = _toy(name)
     return train(name, rows * 4, dev=rows, folder=tmp_path_factory.mktemp("toy") / name, config=config)
 
@@ -50,6 +59,9 @@ def _net(learned: Bundle) -> Net:
 
 
 def test_memorises_its_toy(learned: Bundle) -> None:
+    if learned.task.running:
+        assert Language.of(learned).evaluate(learned.task.toy)["perplexity"] < 1.1
+        return
     metric = learned.target.metrics[0].__name__
     assert learned.evaluate(list(learned.task.toy))[metric] == 1.0
 
@@ -59,7 +71,8 @@ def test_the_graph_equals_the_net(learned: Bundle) -> None:
     from safetensors.torch import load_file
 
     net = _net(learned)
-    settle(net, torch.from_numpy(learned.source.spellings))
+    if isinstance(learned.source, TextCodec):
+        settle(net, torch.from_numpy(learned.source.spellings))
     net.load_state_dict(load_file(learned.folder / "weights.safetensors"))
     net.eval()
     texts = [getattr(row, learned.task.given[0]) for row in learned.task.toy]
@@ -85,7 +98,9 @@ def test_a_one_way_graph_fed_in_pieces_equals_the_whole(learned: Bundle) -> None
     for token in range(inputs["tokens"].shape[1]):
         piece = inputs | {"tokens": inputs["tokens"][:, token : token + 1], "lengths": np.array([1])}
         outputs, state = learned.graph.run(piece, state)
-    np.testing.assert_allclose(outputs["scores"], learned.scores([text]).rows, atol=1e-5)
+    wanted = learned.scores([text]).rows[0]
+    scores, by_token = outputs["scores"][0], learned.manifest["graph"]["outputs"]["scores"][1] == "time"
+    np.testing.assert_allclose(scores[-1] if by_token else scores, wanted[-1] if by_token else wanted, atol=1e-5)
     assert sum(array.nbytes for array in state.values()) < 20_000
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from cellgate import codecs
 from cellgate.batch import Floats, Ints, Ragged, Scores, chunked
-from cellgate.codecs import Decision, Given, TargetCodec, TextCodec, text_of
+from cellgate.codecs import Decision, Given, SourceCodec, TargetCodec, text_of
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
 from cellgate.graph import Graph
@@ -46,7 +46,7 @@ class Bundle:
     folder: Path
     manifest: Mapping[str, Any]
     task: Task
-    source: TextCodec
+    source: SourceCodec
     target: TargetCodec
     decision: Decision
     precision: Precision
@@ -142,6 +142,8 @@ class Bundle:
         abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
         `labels` has precision, recall, f1 and rows of each label; of spans, `mistakes` counts the wrong ones by kind.
         """
+        if self.task.running:
+            raise UsageError("a Bundle that writes is judged by cellgate.language: Language.of(bundle).evaluate(rows)")
         truth: list[Value] = []
         answers: list[Answer] = []
         confidence: list[float] = []
@@ -214,7 +216,7 @@ def open_bundle(folder: str | Path, precision: Precision = "float") -> Bundle:
             raise BundleError(f"{path} is damaged (its checksum differs); copy the Bundle again or train it again")
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or not isinstance(target, TargetCodec):
+    if not isinstance(source, SourceCodec) or not isinstance(target, TargetCodec):
         raise BundleError(f"{folder}/codec.json holds codecs of another task than {manifest['task']!r}")
     task, graph = find(manifest["task"]), _graph(folder, precision, manifest["graph"])
     return Bundle(folder, manifest, task, source, target, _decision(manifest), precision, graph)

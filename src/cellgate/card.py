@@ -20,6 +20,47 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
+def language_card(manifest: Mapping[str, Any]) -> str:
+    """README.md of a Bundle that writes, from its manifest."""
+    data, dev = manifest["data"], manifest["metrics"]["dev"]
+    how = "given" if data["dev_given"] else "held out from the same text"
+    labels = ", ".join(f"{_plain(label)} ({rows:,})" for label, rows in data["rows_by_label"].items())
+    write_as = f"\n**Labels it writes like, and their documents:** {labels}.\n" if labels else ""
+    return f"""# A Cellgate model: {manifest["task"]}
+
+Trained by Cellgate {manifest["cellgate"]} on {data["tokens"]:,} tokens in {data["rows"]:,} documents; it knows
+{data["vocabulary"]:,} tokens.
+{write_as}
+## How good it is
+
+On {dev["n"]:,} dev tokens ({how}; they chose the checkpoint, so a test on another text is the fairer figure):
+
+| metric | value |
+|---|---|
+| perplexity | {dev["perplexity"]:.3f} |
+| nats a token | {dev["nats"]:.4f} |
+| bits a token | {dev["bits"]:.4f} |
+
+## How to use it
+
+    cellgate write FOLDER "the beginning of a text"
+    cellgate score FOLDER "a text"
+    cellgate evaluate FOLDER test.txt
+
+or in Python, without torch:
+
+    import cellgate
+    from cellgate.language import Language
+    "".join(Language.of(cellgate.open("FOLDER")).write("the beginning of a text"))
+
+## What it is for, and what not
+
+It writes text like the one it was trained on: its manner, its words, its mistakes and its prejudices. It knows no
+facts, and what it says is made up. What it was trained on may come back word by word: do not train it on what must not
+be told.
+"""
+
+
 def _what(manifest: Mapping[str, Any]) -> Iterator[str]:
     data = manifest["data"]
     train_rows = data["rows"] - data["dev_rows"]

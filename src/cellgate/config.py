@@ -157,6 +157,55 @@ class WindowConfig(Options):
     """Share of features dropped in training."""
 
 
+class UnitsConfig(Options):
+    """How a running text becomes tokens, and tokens become that text again."""
+
+    unit: Literal["auto", "word", "subword", "character"] = "auto"
+    """What one token is; auto: characters of texts in Han script or under 5 million characters, else subwords."""
+    words: Literal["auto", "spaces", "marks"] = "auto"
+    """Where words end: at spaces alone, as in texts whose marks stand by themselves, or at marks too; auto: looks."""
+    subwords: Literal["bpe", "unigram"] = "bpe"
+    """How subwords are learned: by joining pairs (Sennrich et al. 2016), or by what fits best (Kudo 2018)."""
+    min_count: Count = 2
+    """A word or character must occur this often in training; rarer ones are all one unknown token."""
+    max_vocabulary: Count | Literal["auto"] = "auto"
+    """At most this many tokens; auto: 8,000 subwords, 50,000 words, all characters."""
+
+
+class WriterConfig(Options):
+    """The net that writes: token vectors, recurrent layers that read forward, and the same vectors as its output.
+
+    Its defaults of what is dropped follow Merity, Keskar & Socher (2017), for texts a hundredth of theirs.
+    """
+
+    layers: Annotated[int, Field(ge=1, le=4)] = 2
+    """Recurrent layers, one above the other."""
+    embedding: Count = 256
+    """Width of a token's vector."""
+    hidden: Count = 512
+    """Width of a layer's output."""
+    last: Annotated[int, Field(ge=0)] = 0
+    """Width of the last layer's output, which is mapped to a token's vector where it is another; 0: `hidden`."""
+    softmax: Literal["auto", "full", "sampled"] = "auto"
+    """Over all tokens, or in training over a sample of them (Jean et al. 2015); auto: sampled above 20,000 tokens."""
+    samples: Count = 8_192
+    """Tokens drawn for the sample a step, beside those that stand in it."""
+    token_dropout: Fraction = 0.0
+    """Share of the tokens whose vector is blanked wherever it stands in a step's text."""
+    embedding_dropout: Fraction = 0.1
+    """Share of vector columns dropped, of a token the same ones wherever it stands in a step's text."""
+    layer_dropout: Fraction = 0.2
+    """Share of columns dropped between layers through a step's text (locked dropout)."""
+    output_dropout: Fraction = 0.2
+    """Share of the last layer's columns dropped, locked likewise."""
+    weight_dropout: Fraction = 0.2
+    """Share of the recurrent weights dropped, anew each step (weight-drop)."""
+    activation_penalty: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the squares of the last layer's dropped outputs in the loss (AR)."""
+    change_penalty: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the squares of the last layer's changes from token to token (TAR)."""
+
+
 class BagConfig(Options):
     """The linear half: a support vector machine on a TF-IDF-weighted bag of word and character n-grams."""
 
@@ -202,9 +251,9 @@ class TrainConfig(Options):
     max_steps: Count | None = None
     """Stop after this many steps whatever `epochs` says."""
     batch_rows: Count = 64
-    """Texts a step (fewer where the data are few)."""
+    """Texts a step (fewer where the data are few); of a running text, places in it that are read side by side."""
     batch_tokens: Count = 24_000
-    """Padded tokens a step at most."""
+    """Padded tokens a step at most; of a running text, the tokens a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.003
     """Peak of AdamW's one-cycle schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01

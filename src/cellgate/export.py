@@ -24,6 +24,7 @@ from cellgate.nets import Net
 from cellgate.nets.tables import half_tables
 from cellgate.ops import translations
 
+_HIDDEN = "CellgateHidden"  # what nodes are called that the quantiser is not to know
 _SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the graph
 
 
@@ -186,13 +187,21 @@ def _quantise(folded: onnx.ModelProto, weights: Mapping[str, Tensor], folder: Pa
     plain = onnx.ModelProto()
     plain.CopyFrom(folded)
     del plain.graph.value_info[:]  # quantize_dynamic stumbles over the shapes it holds
+    # It would also turn the table of a Gemm over in place, though another node reads it.
+    _rename(plain, "Gemm", _HIDDEN)
     source, target = folder / "plain.onnx", folder / "model.int8.onnx"
     onnx.save(plain, source)
     with _quiet():
         quantize_dynamic(source, target, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
     source.unlink()
     quantised = onnx.load(target)
+    _rename(quantised, _HIDDEN, "Gemm")
     kinds = {node.op_type for node in quantised.graph.node}
     if "LSTM" in kinds or "DynamicQuantizeLSTM" not in kinds:
         raise WorkError("an LSTM stayed in float; this is a bug of Cellgate, please report it")
     onnx.save(_share_weights(quantised, weights, folder), target)
+
+
+def _rename(model: onnx.ModelProto, kind: str, other: str) -> None:
+    for node in model.graph.node:
+        node.op_type = other if node.op_type == kind else node.op_type

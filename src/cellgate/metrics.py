@@ -3,6 +3,7 @@
 An answer is a label, the labels of a text that may have several, its spans, or None: "I don't know".
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -237,3 +238,12 @@ def calibration_error(confidence: Floats, right: npt.ArrayLike, bins: int = CALI
         - np.bincount(place, weights=np.asarray(confidence, np.float64), minlength=bins)
     )
     return float(gap.sum() / total.sum())
+
+
+def running_metrics(nats: float, tokens: int) -> dict[str, float]:
+    """How well a text was foretold, by the sum of its tokens' negative log-probabilities [nats].
+
+    perplexity: among how many equally likely tokens the choice was, on average; nats and bits: of a token; n: tokens.
+    """
+    mean = nats / max(1, tokens)
+    return {"perplexity": math.exp(min(mean, 700.0)), "nats": mean, "bits": mean / math.log(2), "n": tokens}

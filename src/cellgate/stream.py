@@ -13,16 +13,16 @@ import codecs
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from cellgate.atomic import replace_file
 from cellgate.batch import Array, Floats, Ragged, Scores
-from cellgate.codecs import Decision, Given, TargetCodec
+from cellgate.codecs import Decision, SourceCodec, TargetCodec
 from cellgate.errors import DataError, UsageError
 from cellgate.graph import Graph
 from cellgate.metrics import Answer
@@ -39,28 +39,12 @@ _NO_TAIL = Tail()
 _STATE, _OUTPUT, _FACTS = "state.", "output.", "facts"  # names in a saved session
 
 
-class Source(Protocol):
-    """What a session asks of a source codec; `TextCodec` says what each does."""
-
-    def certain(self, tail: Tail, piece: str, *, last: bool) -> tuple[dict[str, Ragged], Tail]:
-        """The tokens that a piece makes certain, as one row, and the tail behind them."""
-
-    def encode(self, texts: Sequence[Given]) -> dict[str, Ragged]:
-        """Encode whole texts."""
-
-    def part(self, columns: Mapping[str, Ragged], first: int, last: int) -> dict[str, Ragged]:
-        """Some of the tokens of one row."""
-
-    def collate(self, columns: Mapping[str, Ragged]) -> dict[str, Array]:
-        """Rows as inputs of the graph."""
-
-
 @dataclass(frozen=True, slots=True)
 class Model:
     """What a session needs of its Bundle."""
 
     graph: Graph
-    source: Source
+    source: SourceCodec
     target: TargetCodec
     decision: Decision
     checksum: str

@@ -2,17 +2,17 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cellgate.codecs import Given, TargetCodec, TextCodec
+from cellgate.codecs import TargetCodec
 from cellgate.config import TaskConfig
 from cellgate.errors import DataError, UsageError, listed, nearest
-from cellgate.metrics import Answer, Value
+from cellgate.metrics import Answer
 
 if TYPE_CHECKING:
     from cellgate.nets import Net
@@ -33,6 +33,9 @@ class Task:
     `source` and `target` take the settings and return a function that learns a codec from a column's values.
     `net` takes the settings and both codecs and returns a torch module with the contract of `nets.Net`.
     The first of the target codec's metrics, each `(truth, answers) -> float`, chooses the checkpoint.
+
+    `running`: rows are parts of a running text; what is wanted is each next token of it and stands in no column, the
+    source codec learns from pieces of documents, the target codec from their tokens.
     """
 
     about: str
@@ -40,10 +43,13 @@ class Task:
     given: tuple[str, ...]
     wanted: str
     config: type[TaskConfig]
-    source: Callable[[Any], Callable[[Iterable[Given]], TextCodec]]
-    target: Callable[[Any], Callable[[Iterable[Value]], TargetCodec]]
-    net: "Callable[[Any, TextCodec, Any], Net]"
+    source: Callable[[Any], Callable[[Any], Any]]
+    target: Callable[[Any], Callable[..., TargetCodec]]
+    net: "Callable[[Any, Any, Any], Net]"
     toy: tuple[Row, ...]
+    optional: tuple[str, ...] = ()
+    """Fields that are read only where their column is named."""
+    running: bool = False
 
     def __post_init__(self) -> None:
         if len(self.given) != 1:
@@ -63,16 +69,18 @@ class Task:
             raise DataError(f"row {row!r:.200}: field {name!r}: {first['msg'].lower()}; fields: {known}") from None
 
     def read_answered(self, row: "Row | Mapping[str, Any]") -> Row:
-        """As `read`, of a row whose wanted field is known."""
+        """As `read`, of a row whose wanted field is known, where it is not part of the text itself."""
         record = self.read(row)
+        if self.running:
+            return record
         if getattr(record, self.wanted) in (None, ""):
             raise DataError(f"row {row!r:.200} has no {self.wanted}; every row to train or test on needs one")
         return record
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The record's fields, the given ones first."""
-        return (*self.given, self.wanted)
+        """The record's fields that stand in columns, the given ones first."""
+        return (*self.given, *(() if self.running else (self.wanted,)), *self.optional)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
 from cellgate.metrics import calibration_error
 from cellgate.task import Row, Task, find
+from cellgate.text_training import Written, train_text
 from cellgate.version import __version__
 
 if TYPE_CHECKING:
@@ -62,11 +63,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     if not (work / "plan.json").exists():
         replace_file(work / "plan.json", _describe(plan).encode())
     try:
-        if not is_prepared(work / "data"):
-            yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
-        prepared = load_prepared(work / "data")
-        yield from notes(prepared)
-        yield from _fit_and_write(plan, task, prepared, work)
+        yield from _written(plan, task, work) if task.running else _answering(plan, task, work)
         shutil.rmtree(work)
     except (DataError, UsageError):
         if not is_prepared(work / "data"):  # nothing was learned: mended data need no --resume, which would refuse them
@@ -80,12 +77,29 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         ) from None
 
 
+def _written(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
+    """Train on a running text."""
+    metrics = yield from train_text(Written(plan.task, task, plan.config, plan.train, plan.dev, plan.origin), work)
+    replace_bundle(work / "bundle", plan.folder)
+    yield Done("the Bundle is written", metrics)
+
+
+def _answering(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
+    """Train on rows, each with its answer."""
+    if not is_prepared(work / "data"):
+        yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
+    prepared = load_prepared(work / "data")
+    yield from notes(prepared)
+    yield from _fit_and_write(plan, task, prepared, work)
+
+
 def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
     import torch
 
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
-    from cellgate.fit.loop import Data, fit
+    from cellgate.fit.loop import fit
+    from cellgate.fit.rows import Data, verdict
     from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
 
@@ -99,7 +113,9 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
         chances = even_chances(prepared.groups[prepared.train])
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target)
-    progress = yield from fit(net, data, config.train, lambda: dev.metrics(net), work / "checkpoint.safetensors")
+    progress = yield from fit(
+        net, data, config.train, lambda: verdict(dev.metrics(net)), work / "checkpoint.safetensors"
+    )
     settle(net, torch.from_numpy(source.spellings))
     yield Work("calibrating", 0, None)
     scores = dev.scores(net)

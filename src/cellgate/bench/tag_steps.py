@@ -13,8 +13,10 @@ from pathlib import Path
 import torch
 
 from cellgate.fit.events import Step
-from cellgate.fit.loop import Data, fit
+from cellgate.fit.feed import Verdict
+from cellgate.fit.loop import fit
 from cellgate.fit.prepare import load_prepared
+from cellgate.fit.rows import Data
 from cellgate.task import find
 
 
@@ -28,7 +30,7 @@ def main(folder: Path, threads: int) -> None:
     lengths = prepared.rows.columns["tokens"].lengths
     data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate)
     # What follows an epoch is no part of a step: nothing is judged there.
-    events = fit(net, data, config.train, lambda: {"nothing": 0.0, "n": 1}, folder / "checkpoint.safetensors")
+    events = fit(net, data, config.train, lambda: Verdict({}, 0.0, 0.0), folder / "checkpoint.safetensors")
     steps = (event for event in events if isinstance(event, Step))
     _say({"versions": {"torch": torch.__version__}})
     for line in sys.stdin:

@@ -33,8 +33,8 @@ from cellgate.data.readers import open_table
 from cellgate.data.records import Records
 from cellgate.data.wanted import Marks
 from cellgate.errors import UsageError, WorkError
-from cellgate.fit.loop import rows_a_step
 from cellgate.fit.prepare import Prepared, load_prepared, prepare
+from cellgate.fit.rows import rows_a_step
 from cellgate.nets.spelling import LETTER_WIDTH
 from cellgate.tasks.tag import TASK, Config
 from cellgate.tasks.tag import Record as Row

@@ -38,6 +38,8 @@ _VERBS = {
     "evaluate": "Compare a model's answers with files whose answers are known.",
     "predict": "Answer texts, files or standard input, one line each.",
     "stream": "Answer a text while it comes, in constant memory.",
+    "write": "Let a model write on behind a text.",
+    "score": "Say how probable texts are to a model that writes, and what in them surprises it.",
     "inspect": "Say what a model is: its data, settings, metrics and files.",
     "doctor": "Say what works on this machine, and why the rest does not.",
     "bench": "Measure quality and speed, beside other libraries and the targets.",

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
-from cellgate.cli.figures import label_rows, metric_rows, mistake_rows
+from cellgate.cli.figures import label_rows, metric_rows, mistake_rows, running_rows
 from cellgate.cli.settings import field_flags, given
-from cellgate.cli.sources import FILES_HELP, Reading, all_fields, named_columns, open_as_trained
+from cellgate.cli.sources import FILES_HELP, Reading, Source, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
 from cellgate.errors import UsageError
+from cellgate.language import Language
 
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
@@ -46,6 +47,9 @@ def evaluate(
     source = open_as_trained(files, task, named, reading, bundle.manifest["data"])
     for note in source.notes:
         say(note)
+    if task.running:
+        _foretell(bundle, source, reading, as_json=as_json)
+        return
     problems = Problems()
     result = bundle.evaluate(source.records.read(problems))
     seconds = time.monotonic() - began
@@ -64,6 +68,22 @@ def evaluate(
     if "mistakes" in result:
         print("\n".join(("", *mistake_rows(result["mistakes"]))))
     print("\n".join(("", *label_rows(result["labels"]))))
+
+
+def _foretell(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool) -> None:
+    """Say how well a running text is foretold."""
+    began, problems = time.monotonic(), Problems()
+    result = Language.of(bundle).evaluate(source.records.read(problems))
+    seconds = time.monotonic() - began
+    if problems.count:
+        say(str(problems))
+    if as_json:
+        skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
+        facts = {"task": bundle.manifest["task"], "folder": str(bundle.folder), **result, **skipped}
+        print(json.dumps({**facts, "seconds": round(seconds, 3)}, ensure_ascii=False))
+        return
+    print(f"On {result['n']:,} tokens ({clock(seconds)}):")
+    print("\n".join(running_rows(result)))
 
 
 def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:

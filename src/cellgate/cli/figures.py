@@ -13,6 +13,24 @@ _ABSTAINING = {
 }
 
 
+_RUNNING = {
+    "perplexity": "Among how many equally likely tokens the next one was chosen, on average",
+    "nats": "Negative log-probability of a token, on average",
+    "bits": "The same in bits",
+    "bits_per_character": "Of a character of the text, whatever a token is",
+    "unknown": "Tokens that training never had",
+}
+
+
+def running_rows(metrics: Mapping[str, float]) -> list[str]:
+    """How well a running text was foretold: each figure, and what it means."""
+    return [
+        row(metric_name(name), f"{metrics[name]:,}" if name == "unknown" else f"{metrics[name]:.4f}", words)
+        for name, words in _RUNNING.items()
+        if name in metrics
+    ]
+
+
 def metric_rows(target: TargetCodec, metrics: Mapping[str, float]) -> list[str]:
     """Each metric's value and what it means."""
     about = {metric.__name__: (metric.__doc__ or "").split("\n")[0].rstrip(".") for metric in target.metrics}

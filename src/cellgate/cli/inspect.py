@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.card import dev_role
-from cellgate.cli.figures import metric_rows
+from cellgate.cli.figures import metric_rows, running_rows
 from cellgate.cli.words import megabytes, row
 
 APP = App(
@@ -65,6 +65,13 @@ def _data(bundle: Bundle) -> Iterator[str]:
     if "files" in data:
         yield row("files", ", ".join(f"{file['name']} ({megabytes(file['bytes'])})" for file in data["files"]))
         yield row("columns", ", ".join(f"{field}: {column!r}" for field, column in data["columns"].items()))
+    if bundle.task.running:
+        yield row("text", f"{data['rows']:,} documents, {data['characters']:,} characters")
+        yield row("tokens", f"{data['tokens']:,} trained on, {data['dev_tokens']:,} dev ({how}); {bundle.source.unit}s")
+        yield row("vocabulary", f"{data['vocabulary']:,} tokens")
+        if data["rows_by_label"]:
+            yield row("labels", ", ".join(f"{label} {count:,}" for label, count in data["rows_by_label"].items()))
+        return
     yield row("rows", f"{train_rows:,} trained on, {data['dev_rows']:,} dev ({how})")
     yield row(
         "texts",
@@ -90,11 +97,21 @@ def _settings(bundle: Bundle) -> Iterator[str]:
 
 
 def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:
+    if bundle.task.running:
+        yield f"On {bundle.manifest['metrics']['dev']['n']:,} dev tokens, which chose the checkpoint"
+        yield from running_rows(bundle.manifest["metrics"]["dev"])
+        yield row("int8", f"perplexity {parity['int8']['perplexity']:.4f}")
+        yield from _differences(parity)
+        return
     rows = bundle.manifest["data"]["dev_rows"]
     yield f"On its {rows:,} dev rows, which {dev_role(rows)}"
     yield from metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])
     for name, value in bundle.manifest["calibration"].items():
         yield row(name.replace("_", " "), f"{value:.4f}")
+    yield from _differences(parity)
+
+
+def _differences(parity: Mapping[str, Any]) -> Iterator[str]:
     for name, value in parity.items():
         if isinstance(value, float):
             pair = name.removesuffix("_difference").replace("_", " and ")

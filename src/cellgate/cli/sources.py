@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cellgate.cli.incoming import spool
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
+from cellgate.data.plain import Layout
 from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records, admits
 from cellgate.data.wanted import Answers, Marks, cell_notes, refuse_measures
@@ -52,6 +53,15 @@ class Reading:
         ),
     ] = None
 
+    layout: Annotated[
+        Layout,
+        Parameter(
+            help="For `generate`, what a file without columns (.txt and others) is: stream: one running text, such as "
+            "a book or a log, line ends being part of it; lines: each line a document, such as a message; documents: "
+            "what stands between empty lines, such as poems. Rows of tables are documents."
+        ),
+    ] = "stream"
+
     def __post_init__(self) -> None:
         if self.label_separator == "":
             raise UsageError("--label-separator is empty; give what stands between two labels, such as ';'")
@@ -81,12 +91,14 @@ def named_columns(given: Mapping[str, str], fields: tuple[str, ...]) -> dict[str
     return {field: given.get(field) for field in fields}
 
 
-def open_input(files: Sequence[str], encoding: str | None) -> Table:
-    """Open the user's files; standard input is copied first, for rows are read more than once."""
+def open_input(files: Sequence[str], reading: Reading, *, running: bool = False) -> Table:
+    """Open the user's files, those of a running text by its layout; standard input is copied first."""
+    plain = reading.layout if running else None
     if STANDARD_INPUT not in files:
-        return open_table(files, encoding)
+        return open_table(files, reading.encoding, plain=plain)
     copy = spool()
-    return open_table([copy if file == STANDARD_INPUT else file for file in files], encoding, {copy: "standard input"})
+    named = [copy if file == STANDARD_INPUT else file for file in files]
+    return open_table(named, reading.encoding, {copy: "standard input"}, plain)
 
 
 def open_source(table: Table, task: Task, columns: Mapping[str, str | None], reading: Reading) -> Source:
@@ -109,7 +121,7 @@ def open_as_trained(
 
     A column that no flag names is the one of the training files, where it is there.
     """
-    table = open_input(files, reading.encoding)
+    table = open_input(files, reading, running=task.running)
     present = {field: name for field, name in trained.get("columns", {}).items() if name in table.columns}
     chosen = {field: column or present.get(field) for field, column in columns.items()}
     answers = _answers(task, reading, reading.label_separator or trained.get("label_separator"))
@@ -124,7 +136,7 @@ def _open(
     skip: bool,
     answers: Answers | Marks,
 ) -> Source:
-    choice = choose_columns(table, columns)
+    choice = choose_columns(table, {name: column for name, column in columns.items() if _is_read(task, name, column)})
     required = (task.wanted,) if task.wanted in columns else ()
     records = Records(table, choice.columns, task.record, required, skip, answers)
     notes = [*table.notes, *choice.notes]
@@ -135,6 +147,11 @@ def _open(
         if isinstance(answers, Answers):
             notes += cell_notes(cells, field, answers)
     return Source(records, tuple(notes), labels)
+
+
+def _is_read(task: Task, name: str, column: str | None) -> bool:
+    """Whether a field's column is looked for."""
+    return column is not None or name not in task.optional
 
 
 def _answers(task: Task, reading: Reading, separator: str | None) -> Answers | Marks:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from cellgate.bundle import open_bundle, work_folder
 from cellgate.card import dev_role
-from cellgate.cli.figures import metric_rows
+from cellgate.cli.figures import metric_rows, running_rows
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
 from cellgate.cli.sources import FILES_HELP, Reading, named_columns, open_as_trained, open_input, open_source, origin
@@ -90,12 +90,12 @@ def _plan(
     named = named_columns(columns, task.fields)
     if order.dev == STANDARD_INPUT and STANDARD_INPUT in files:
         raise UsageError("standard input cannot be both the rows to train on and --dev; name a file for one of them")
-    source = open_source(open_input(files, reading.encoding), task, named, reading)
+    source = open_source(open_input(files, reading, running=task.running), task, named, reading)
     sources, facts = [source], origin(source.records)
     if order.dev:
         # Where training found columns by number there is no header, and dev has no other names for them either.
         chosen = source.records.columns
-        named = {field: chosen[field] if chosen[field].isdecimal() else name for field, name in named.items()}
+        named = {field: chosen[field] if chosen.get(field, "").isdecimal() else name for field, name in named.items()}
         sources.append(open_as_trained([order.dev], task, named, reading, facts))
         facts["dev"] = origin(sources[1].records)
     for note in (note for each in sources for note in each.notes):
@@ -178,6 +178,9 @@ def _report(plan: Plan, seconds: float) -> None:
     size = sum(path.stat().st_size for path in plan.folder.iterdir())
     how = "of the dev file" if data["dev_given"] else "held out from your files"
     print(f"\n{plan.folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
+    if bundle.task.running:
+        _report_language(plan.folder, bundle.manifest, how)
+        return
     print(f"On the {data['dev_rows']:,} rows {how}:")
     print("\n".join(metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])))
     if data.get("skipped_rows"):
@@ -187,3 +190,17 @@ def _report(plan: Plan, seconds: float) -> None:
     print(f"  cellgate evaluate {plan.folder} TEST.csv")
     print("Ask it something:")
     print(f'  cellgate predict {plan.folder} "a text"')
+
+
+def _report_language(folder: Path, manifest: Mapping[str, Any], how: str) -> None:
+    """Say how well a text is foretold, and how to have one written."""
+    data, metrics = manifest["data"], manifest["metrics"]["dev"]
+    print(f"On {metrics['n']:,} tokens {how}:")
+    print("\n".join(running_rows(metrics)))
+    if data.get("skipped_rows"):
+        print(f"{data['skipped_rows']:,} bad rows were left out.")
+    print("\nThose tokens chose the checkpoint; a text it has never met is the fairer judge:")
+    print(f"  cellgate evaluate {folder} TEST.txt")
+    print("Have it write, or judge a text:")
+    print(f'  cellgate write {folder} "the beginning of a text"')
+    print(f'  cellgate score {folder} "a text"')

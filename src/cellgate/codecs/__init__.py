@@ -9,9 +9,12 @@ from typing import Any
 
 from cellgate.codecs.decision import Decision
 from cellgate.codecs.labels import LabelCodec, LabelsCodec, LabelSetCodec, learn_labels
+from cellgate.codecs.next import NextCodec
+from cellgate.codecs.source import Given, SourceCodec
 from cellgate.codecs.tags import ChainCodec, SpanCodec, TokenTagCodec, learn_tags
 from cellgate.codecs.target import TargetCodec
-from cellgate.codecs.text import Given, TextCodec, text_of
+from cellgate.codecs.text import TextCodec, text_of
+from cellgate.codecs.units import UnitsCodec
 from cellgate.errors import BundleError
 
 __all__ = [
@@ -22,10 +25,13 @@ __all__ = [
     "LabelCodec",
     "LabelSetCodec",
     "LabelsCodec",
+    "NextCodec",
+    "SourceCodec",
     "SpanCodec",
     "TargetCodec",
     "TextCodec",
     "TokenTagCodec",
+    "UnitsCodec",
     "learn_labels",
     "learn_tags",
     "load",
@@ -33,9 +39,10 @@ __all__ = [
     "text_of",
 ]
 
-Codec = TextCodec | TargetCodec
-_KNOWN: dict[str, type[TextCodec] | type[TargetCodec]] = {
-    known.__name__: known for known in (TextCodec, LabelCodec, LabelSetCodec, SpanCodec, TokenTagCodec)
+Codec = SourceCodec | TargetCodec
+_KNOWN: dict[str, type[SourceCodec] | type[TargetCodec]] = {
+    known.__name__: known
+    for known in (TextCodec, UnitsCodec, LabelCodec, LabelSetCodec, SpanCodec, TokenTagCodec, NextCodec)
 }
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision, label_thresholds, trusted_threshold
+from cellgate.codecs.source import Given
 from cellgate.codecs.target import MOST, NEVER_SEEN, OUTSIDE, UNSEEN, Ranked, TargetCodec
-from cellgate.codecs.text import Given
 from cellgate.errors import DataError
 from cellgate.metrics import Value, accuracy, exact_match, labels_of, macro_f1, micro_f1
 

@@ -15,8 +15,9 @@ import numpy as np
 from cellgate import chain
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, Scores, pad
 from cellgate.codecs.decision import Decision
+from cellgate.codecs.source import Given
 from cellgate.codecs.target import MOST, NEVER_SEEN, UNSEEN, Judged, Ranked, TargetCodec
-from cellgate.codecs.text import Given, token_places
+from cellgate.codecs.text import token_places
 from cellgate.errors import DataError, listed
 from cellgate.metrics import (
     Answer,

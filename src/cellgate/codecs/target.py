@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision
-from cellgate.codecs.text import Given
+from cellgate.codecs.source import Given
 from cellgate.errors import DataError, listed, nearest
 from cellgate.metrics import Answer, MistakeKind, Value
 

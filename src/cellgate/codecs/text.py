@@ -15,6 +15,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer, models
 
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
+from cellgate.codecs.source import Given, SourceCodec
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
 from cellgate.text.lexicon import Lexicon
@@ -30,9 +31,6 @@ _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual l
 _TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
 _GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
 _LETTER = "a"  # goes on with every word, before an apostrophe and behind one, and is never skipped
-
-Given = str | tuple[str, ...]
-"""A text, or its tokens."""
 
 
 def token_places(tokens: Given) -> list[tuple[int, int]]:
@@ -58,7 +56,7 @@ class Coverage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TextCodec:
+class TextCodec(SourceCodec):
     """A learned tokeniser and what was seen while learning it."""
 
     tokenizer: Tokenizer
@@ -138,11 +136,7 @@ class TextCodec:
         return self._columns(list(self._rows(texts)))
 
     def certain(self, tail: Tail, piece: str, *, last: bool) -> tuple[dict[str, Ragged], Tail]:
-        """The tokens that a piece makes certain, encoded as one row without places, and the tail behind them.
-
-        With `last` the text ends here, and nothing is left over. The tokens of all pieces are those of the whole text,
-        but that no text is cut, and an empty one has none.
-        """
+        """The tokens that a piece makes certain, without places; an empty text has none."""
         raw = stream_safe(tail.raw + whole(piece))
         place = len(raw) if last else settled(raw)
         text = tail.word + self.normalise(raw[:place])

@@ -22,6 +22,7 @@ from cellgate.data.fasttext import is_fasttext, open_fasttext
 from cellgate.data.folders import open_folders
 from cellgate.data.json_lines import open_json
 from cellgate.data.parquet import MAGIC, open_parquet
+from cellgate.data.plain import Layout, open_plain
 from cellgate.data.rows import Cell, Problems, RowFile, TableRow
 from cellgate.errors import DataError
 from cellgate.text import detect
@@ -125,13 +126,17 @@ class Lines:
 
 
 def open_table(
-    patterns: Sequence[str | Path], encoding: str | None = None, called: Mapping[str, str] | None = None
+    patterns: Sequence[str | Path],
+    encoding: str | None = None,
+    called: Mapping[str, str] | None = None,
+    plain: Layout | None = None,
 ) -> Table:
     """Open files and folders by names and patterns such as `data/*.csv`.
 
     Formats: CSV, TSV, JSON lines, fastText lines, CoNLL columns and CoNLL-U, each also with .gz; Parquet; a folder of
     texts for each label.
-    `called` gives the names for messages of paths that the user does not know.
+    `called` gives the names for messages of paths that the user does not know. `plain`: a file whose name says nothing
+    of columns is plain text, in that layout; else its columns are looked for.
     """
     opened: dict[str, RowFile] = {}
     for given in patterns:
@@ -141,7 +146,7 @@ def open_table(
             continue
         for found in files.find_files([given]):
             if found not in opened:
-                opened[found] = _open_file(found, (called or {}).get(found, found), encoding)
+                opened[found] = _open_file(found, (called or {}).get(found, found), encoding, plain)
     if not opened:
         files.find_files(patterns)
     return Table(tuple(opened.values()))
@@ -176,13 +181,15 @@ def _is_parquet(path: str) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _open_file(path: str, name: str, encoding: str | None) -> RowFile:
+def _open_file(path: str, name: str, encoding: str | None, plain: Layout | None) -> RowFile:
     """Tell a file's format, by its name's ending or by its beginning, and open it."""
     form = files.format_of(path)
     if form == "parquet" or _is_parquet(path):
         return open_parquet(path, name)
     sample = files.read_sample(path, name, encoding)
     text = sample.text
+    if form is None and plain is not None:
+        return open_plain(path, name, sample, plain)
     if form is None and is_fasttext(text):
         return open_fasttext(path, name, sample)
     if form in ("conll", "conllu"):

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from cellgate.fit.rowwise import RowwiseAdamW
 
-_NET, _KEPT, _OPTIMIZER = "net.", "kept.", "optimizer."
+_NET, _KEPT, _CARRIED, _OPTIMIZER = "net.", "kept.", "carried.", "optimizer."
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,16 @@ class Progress:
     kept_epoch: int = 0
     losses: tuple[float, ...] = ()  # of each epoch, mean over its batches [nats]
     scores: tuple[float, ...] = ()  # of each epoch, the first metric on dev
+    skipped: int = 0  # steps whose loss was no number
     kept_weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    carried: dict[str, Tensor] = field(default_factory=dict, repr=False)  # the state in which the last batch ended
 
-    def after_step(self, loss: float) -> "Progress":
-        """One more batch was learned from."""
-        return replace(self, step=self.step + 1, place=self.place + 1, loss_sum=self.loss_sum + loss)
+    def after_step(self, loss: float, carried: dict[str, Tensor]) -> "Progress":
+        """One more batch was learned from; where its loss is no number, it was not."""
+        done = replace(self, step=self.step + 1, place=self.place + 1, carried=carried)
+        if not math.isfinite(loss):
+            return replace(done, skipped=self.skipped + 1)
+        return replace(done, loss_sum=self.loss_sum + loss)
 
     def after_epoch(self, score: float, kept: nn.Module | None) -> "Progress":
         """An epoch ended with this dev score; `kept` is the net where its weights are to be kept."""
@@ -48,9 +54,10 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: RowwiseAdamW, progres
     """Write all that training needs to go on; the file before it stands until this one is complete."""
     tensors = {_NET + name: value for name, value in net.state_dict().items()}
     tensors |= {_KEPT + name: value for name, value in progress.kept_weights.items()}
+    tensors |= {_CARRIED + name: value for name, value in progress.carried.items()}
     tensors |= {_OPTIMIZER + name: value for name, value in optimizer.state().items()}
-    facts = asdict(replace(progress, kept_weights={}))
-    del facts["kept_weights"]
+    facts = asdict(replace(progress, kept_weights={}, carried={}))
+    del facts["kept_weights"], facts["carried"]
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     staged = path.with_name(path.name + ".part")
     try:
@@ -71,7 +78,7 @@ def load_checkpoint(
     optimizer = make_optimizer()
     optimizer.load(_under(_OPTIMIZER, tensors))
     facts |= {name: tuple(facts[name]) for name in ("losses", "scores")}
-    return Progress(**facts, kept_weights=_under(_KEPT, tensors)), optimizer
+    return Progress(**facts, kept_weights=_under(_KEPT, tensors), carried=_under(_CARRIED, tensors)), optimizer
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

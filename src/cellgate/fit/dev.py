@@ -14,7 +14,7 @@ from cellgate.bundle import Bundle, by_row, summary
 from cellgate.codecs import Decision, TargetCodec
 from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
-from cellgate.fit.loop import Data
+from cellgate.fit.rows import Data
 from cellgate.metrics import Value
 from cellgate.nets import Net
 

@@ -13,6 +13,7 @@ from cellgate.nets.recurrent import Recurrent
 from cellgate.nets.settle import settle
 from cellgate.nets.tagger import Tagger
 from cellgate.nets.window import Window
+from cellgate.nets.writer import Writer
 
 __all__ = [
     "Bag",
@@ -29,6 +30,7 @@ __all__ = [
     "Softmax",
     "Tagger",
     "Window",
+    "Writer",
     "chosen_imbalance",
     "label_weights",
     "make_output",

@@ -59,6 +59,13 @@ class Net(nn.Module, ABC):
         """What training lowers: one number."""
 
     @abstractmethod
+    def continued(self, inputs: Tensors, target: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `loss`, of texts that go on in that state, and the state after them; an empty one is the initial one.
+
+        A net that reads each text whole has none.
+        """
+
+    @abstractmethod
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Outputs of all input so far, and the state after it; an empty state stands for the initial one."""
 

@@ -94,6 +94,10 @@ class Reader(Net):
         ]
         return torch.stack(losses).sum()
 
+    def continued(self, inputs: Tensors, target: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:  # noqa: ARG002
+        """The loss; texts are read whole."""
+        return self.loss(inputs, target), {}
+
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Log-probabilities [B, L] of all text so far, and the state after it (empty if it does not stream)."""
         halves, after = self.halves(inputs, state or self.initial_state(inputs["lengths"].shape[0]))

@@ -12,12 +12,14 @@ class Table(nn.Module):
     """Rows [N, D] that are learned, read by number.
 
     A batch reads all its rows at once: of a large table only these need a gradient, and whoever trains may see to
-    that with a forward hook that hands out the rows read in place of the table.
+    that with a forward hook that hands out the rows read in place of the table. `exact`: it is kept in full precision,
+    for more than rows of it are read.
     """
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, *, exact: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(rows)
+        self.exact = exact
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -46,7 +48,7 @@ def half_tables(net: nn.Module) -> Iterator[None]:
 
 
 def _tables(net: nn.Module) -> list[Table]:
-    return [module for module in net.modules() if isinstance(module, Table)]
+    return [module for module in net.modules() if isinstance(module, Table) and not module.exact]
 
 
 def sum_rows(rows: Tensor, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:

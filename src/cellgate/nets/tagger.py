@@ -70,6 +70,10 @@ class Tagger(Net):
         losses = [half.loss(inputs, target["tags"]) for half in self._halves.values()]
         return torch.stack(losses).sum() / inputs["lengths"].sum()
 
+    def continued(self, inputs: Tensors, target: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:  # noqa: ARG002
+        """The loss; texts are read whole."""
+        return self.loss(inputs, target), {}
+
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # noqa: ARG002
         """Scores of a linear chain."""
         scores, transitions = self._mixed({name: half(inputs) for name, half in self._halves.items()})

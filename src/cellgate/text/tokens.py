@@ -15,10 +15,10 @@ UNKNOWN, EMPTY = (
 )  # ids 0 and 1: any token unknown in training; the one token of an empty text
 
 # Scripts written without spaces: each character is a token of its own.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 # A run of letters, marks and digits with one apostrophe part (can't), or any single other mark. No run is longer than
 # 256, and what is that long takes no apostrophe: else the end of a text that comes in pieces could stay open for ever.
-_PART_OF_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{_UNSPACED}]]"
+_PART_OF_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]"
 _WORD = rf"{_PART_OF_WORD}{{1,255}}(?:{_PART_OF_WORD}|['’]\p{{L}}{{1,255}})?|\S"
 _CHARACTER = r"\S"
 _HALVES = re.compile("[\ud800-\udfff]")

@@ -1,0 +1,146 @@
+"""cellgate score FOLDER [TEXT... | FILE... | -]: how probable texts are, and what in them surprises the model."""
+
+import html
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from cellgate.bundle import open_bundle
+from cellgate.cli.sources import Reading
+from cellgate.cli.words import STANDARD_INPUT
+from cellgate.data.readers import decode_lines, open_table
+from cellgate.errors import UsageError
+from cellgate.language import Language, Scored
+
+_USAGE = "Usage: cellgate score FOLDER [TEXT... | FILE... | -] [OPTIONS]"
+_EXAMPLE = "Example: cellgate score plays 'Wherefore art thou Romeo?' --by token"
+APP = App(name="score", usage=_USAGE, help_epilogue=_EXAMPLE)
+By = Literal["token", "line", "document"]
+Form = Literal["text", "jsonl", "html"]
+_SURPRISING = ((0.001, 3), (0.01, 2), (0.1, 1))  # probability below which a token is marked, and how strongly
+_COLOURS = {1: "33", 2: "31", 3: "1;31"}  # of a terminal: yellow, red, bold red
+
+
+@APP.default
+def score(
+    folder: Annotated[str, Parameter(help="The Bundle.")],
+    /,
+    *inputs: Annotated[
+        str,
+        Parameter(
+            name="TEXT",
+            help="Texts as they are; files that exist (by --layout, tables by their column); `-`: standard input.",
+        ),
+    ],
+    by: Annotated[By, Parameter(help="What gets a figure of its own.")] = "document",
+    form: Annotated[
+        Form, Parameter(name="--format", help="text: on a terminal, surprising tokens are coloured; jsonl; html.")
+    ] = "text",
+    label: Annotated[
+        str | None, Parameter(name="--as", metavar="LABEL", help="Judge as texts with this label.", show_default="none")
+    ] = None,
+    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+) -> None:
+    """Say of each text, line or token how probable it is."""
+    if not inputs and sys.stdin.isatty():
+        raise UsageError("nothing to score; give a text in quotes, a file, or - for standard input")
+    language = Language.of(open_bundle(folder))
+    if form == "html":
+        sys.stdout.write(_PAGE_HEAD)
+    for text in _texts(inputs or (STANDARD_INPUT,), reading or Reading()):
+        for part in _parts(language.score(text, label), by):
+            sys.stdout.write(_written(part, by, form))
+        sys.stdout.flush()
+
+
+def _texts(inputs: Sequence[str], reading: Reading) -> Iterator[str]:
+    """The documents of all inputs."""
+    for each in inputs:
+        if each == STANDARD_INPUT:
+            yield "\n".join(decode_lines(sys.stdin.buffer, encoding=reading.encoding or "utf-8"))
+        elif os.path.isfile(each):
+            table = open_table([each], reading.encoding, plain=reading.layout)
+            column = "text" if "text" in table.columns else table.columns[0]
+            yield from _documents(str(row.values["text"]) for row in table.rows({"text": column}))
+        else:
+            yield each
+
+
+def _documents(rows: Iterator[str]) -> Iterator[str]:
+    """Rows joined where one goes on in the next."""
+    held: list[str] = []
+    for row in rows:
+        held.append(row)
+        if not row.endswith("\n"):
+            yield "".join(held)
+            held = []
+    if held:
+        yield "".join(held)
+
+
+def _parts(scored: Scored, by: By) -> Iterator[Scored]:
+    """A document, its lines or its tokens."""
+    if by == "document":
+        yield scored
+        return
+    start = 0
+    for place, token in enumerate(scored.tokens, 1):
+        if by == "token" or token.endswith("\n") or place == len(scored.tokens):
+            yield Scored(scored.tokens[start:place], scored.log_probabilities[start:place], 0)
+            start = place
+
+
+def _written(part: Scored, by: By, form: Form) -> str:
+    if form == "jsonl":
+        figures = {"log_probability": round(float(part.log_probabilities.sum()), 4), **part.metrics}
+        tokens = [[token, round(float(chance), 4)] for token, chance in _pairs(part)]
+        return json.dumps({**figures, "tokens": tokens}, ensure_ascii=False) + "\n"
+    if form == "html":
+        figure = f"<small>{part.metrics['perplexity']:.1f}</small> "
+        return f"<p>{figure}{''.join(_marked(token, chance) for token, chance in _pairs(part))}</p>\n"
+    if by == "token":
+        return (
+            f"{float(part.log_probabilities[0]):9.4f}  {_coloured(repr(part.tokens[0]), part.log_probabilities[0])}\n"
+        )
+    text = "".join(_coloured(token, chance) for token, chance in _pairs(part)).rstrip("\n")
+    figures = part.metrics
+    return f"{float(part.log_probabilities.sum()):10.3f}  perplexity {figures['perplexity']:9.3f}  {text}\n"
+
+
+def _pairs(part: Scored) -> Iterator[tuple[str, float]]:
+    return zip(part.tokens, part.log_probabilities.tolist(), strict=True)
+
+
+def _strength(chance: float) -> int:
+    """How surprising a token of this log-probability is, 0 to 3."""
+    return next((strength for below, strength in _SURPRISING if chance < math.log(below)), 0)
+
+
+def _coloured(token: str, chance: float) -> str:
+    strength = _strength(chance)
+    return f"\x1b[{_COLOURS[strength]}m{token}\x1b[0m" if strength and sys.stdout.isatty() else token
+
+
+_PAGE_HEAD = """<!doctype html>
+<meta charset="utf-8">
+<title>Cellgate</title>
+<style>
+body { font: 16px/1.8 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
+p { white-space: pre-wrap; }
+small { color: #777; }
+mark { color: #111; border-radius: .2em; }
+.s1 { background: #fff3c4; } .s2 { background: #ffcf99; } .s3 { background: #ff9d8a; }
+</style>
+"""
+
+
+def _marked(token: str, chance: float) -> str:
+    strength, shown = _strength(chance), html.escape(token)
+    if not strength:
+        return shown
+    return f'<mark class="s{strength}" title="probability {math.exp(chance):.2g}">{shown}</mark>'

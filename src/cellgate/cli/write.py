@@ -1,0 +1,102 @@
+"""cellgate write FOLDER [PROMPT]: a model writes on behind a text, shown as it comes."""
+
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cellgate.bundle import Precision, open_bundle
+from cellgate.cli.words import STANDARD_INPUT, say
+from cellgate.errors import UsageError
+from cellgate.language import Ended, Language, Length
+from cellgate.sampling import Sampling, Verse
+
+_USAGE = "Usage: cellgate write FOLDER [PROMPT | -] [OPTIONS]"
+_EXAMPLE = "Example: cellgate write plays 'ROMEO:' --length 300 --temperature 0.7"
+APP = App(name="write", usage=_USAGE, help_epilogue=_EXAMPLE)
+_SHOWN = 20  # unknown characters of a prompt that are named
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the next token is drawn."""
+
+    temperature: Annotated[float, Parameter(help="Below 1 likely tokens become likelier; 0: always the likeliest.")] = (
+        0.8
+    )
+    top_k: Annotated[int, Parameter(help="Only so many of the likeliest; 0: all.")] = 0
+    top_p: Annotated[float, Parameter(help="Only the likeliest that together have this probability.")] = 1.0
+    min_p: Annotated[float, Parameter(help="Only those at least this share as likely as the likeliest.")] = 0.0
+    repetition_penalty: Annotated[float, Parameter(help="Makes the last 64 tokens less likely; 1: not.")] = 1.0
+    seed: Annotated[int, Parameter(help="The same seed writes the same text.")] = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """Where the text ends, and in what form it is."""
+
+    length: Annotated[int, Parameter(metavar="TOKENS", help="Tokens to write at most.")] = 400
+    stop: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="End before this string; may be repeated.", show_default="none")
+    ] = ()
+    samples: Annotated[int, Parameter(help="Texts to write, each from the prompt.")] = 1
+    label: Annotated[
+        str | None,
+        Parameter(name="--as", metavar="LABEL", help="Write like texts with this label.", show_default="any"),
+    ] = None
+    line_length: Annotated[
+        int, Parameter(help="Verse: characters a line, each ended by a mark; 0: no verse.", show_default="0")
+    ] = 0
+    lines: Annotated[int, Parameter(help="Verse: how many lines.", show_default="as the acrostic, else no end")] = 0
+    acrostic: Annotated[str, Parameter(help="Verse: the characters that lines begin with.", show_default="none")] = ""
+
+
+@APP.default
+def write(
+    folder: Annotated[str, Parameter(help="The Bundle.")],
+    prompt: Annotated[
+        str, Parameter(name="PROMPT", help="What the text begins with; `-`: standard input.", show_default="nothing")
+    ] = "",
+    /,
+    *,
+    draw: Annotated[Draw | None, Parameter(name="*")] = None,
+    end: Annotated[End | None, Parameter(name="*")] = None,
+    precision: Annotated[Precision, Parameter(help="int8 is quicker, float exact.")] = "float",
+) -> None:
+    """Write on behind the prompt, token by token."""
+    draw, end = draw or Draw(), end or End()
+    if end.length < 1 or end.samples < 1:
+        raise UsageError(f"--length {end.length} --samples {end.samples}: give numbers from 1 on")
+    if end.line_length < 0 or (end.acrostic and not end.line_length):
+        raise UsageError("--acrostic needs --line-length, the characters of a line; give both")
+    if "" in end.stop:
+        raise UsageError("--stop is empty; give the string before which the text ends")
+    if prompt == STANDARD_INPUT:
+        prompt = sys.stdin.read()
+    language = Language.of(open_bundle(folder, precision))
+    verse = Verse(end.line_length, end.acrostic, end.lines) if end.line_length else None
+    sampling = Sampling(draw.repetition_penalty, draw.temperature, draw.top_k, draw.top_p, draw.min_p, draw.seed)
+    if unknown := language.unknown(prompt):
+        named = " ".join(repr(each) for each in unknown[:_SHOWN])
+        say(f"{len(unknown)} tokens of the prompt never stood in the training texts and tell little: {named}")
+    for number in range(end.samples):
+        pieces = language.write(prompt, sampling, Length(end.length, end.stop, verse), end.label, number)
+        if end.samples > 1:
+            print(f"{'' if number == 0 else chr(10)}--- {number + 1} ---")
+        written = prompt
+        sys.stdout.write(prompt)
+        for text in _warning(pieces, end.stop):
+            written = text
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        if not written.endswith("\n"):
+            print()
+
+
+def _warning(pieces: Generator[str, None, Ended], stops: tuple[str, ...]) -> Iterator[str]:
+    """Hand the pieces on; say where a stop string never came."""
+    ended = yield from pieces
+    if stops and ended != "stop":
+        say(f"none of the stop strings came before the text's {'end' if ended == 'end' else 'last token (--length)'}")

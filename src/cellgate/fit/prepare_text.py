@@ -1,0 +1,205 @@
+"""From documents to one encoded text on disk: split, learn the codecs, encode once."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cellgate import codecs
+from cellgate.batch import Ids, Ints, Ragged, chunked
+from cellgate.codecs import NextCodec, UnitsCodec
+from cellgate.codecs.units import UNKNOWN_ID, Piece, cut
+from cellgate.config import TaskConfig
+from cellgate.data.cache import RowWriter, open_rows
+from cellgate.data.streams import Stream
+from cellgate.errors import DataError, listed
+from cellgate.fit.events import Event, Note, Work
+from cellgate.task import Row, Task
+
+_CHUNK_PIECES, _CHUNK_CHARACTERS = 1_000, 1_000_000
+_FEW = 20  # documents, below which dev is the end of the text and not some of them
+_LEAST = 32  # tokens to learn from, and to judge by
+_MOST_UNKNOWN = 0.02  # share of unknown tokens from which it is said
+
+
+@dataclass(frozen=True, slots=True)
+class TextFacts:
+    """What was counted while preparing; it stands in bundle.json."""
+
+    rows: int  # documents
+    dev_rows: int
+    dev_given: bool
+    characters: int
+    tokens: int  # to train on
+    dev_tokens: int
+    unknown: int  # of those to train on
+    vocabulary: int
+    mean_tokens: float  # of a document
+    rows_by_label: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedText:
+    """The encoded text, the codecs that made it, and what of it is dev."""
+
+    source: UnitsCodec
+    target: NextCodec
+    train: Stream
+    dev: Ids
+    facts: TextFacts
+
+
+def load_prepared_text(folder: Path) -> PreparedText:
+    """Open what `prepare_text` left in `folder`."""
+    state = json.loads((folder / "codec.json").read_text("utf-8"))
+    source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
+    if not isinstance(source, UnitsCodec) or not isinstance(target, NextCodec):
+        raise DataError(f"{folder} was prepared for another task; delete it to begin anew")
+    tokens = open_rows(folder).columns["tokens"]
+    trains, begins = np.load(folder / "train.npy"), np.load(folder / "begins.npy")
+    lengths = tokens.lengths
+    starts = np.concatenate(([0], np.cumsum(lengths[trains])))[:-1]
+    train = Stream(_chosen(tokens, trains), np.unique(np.append(0, starts[begins[trains]])))
+    facts = TextFacts(**json.loads((folder / "facts.json").read_text("utf-8")))
+    return PreparedText(source, target, train, _chosen(tokens, ~trains), facts)
+
+
+def _chosen(tokens: Ragged, pieces: npt.NDArray[np.bool_]) -> Ids:
+    chosen: Ids = tokens.values[np.repeat(pieces, tokens.lengths)]
+    return chosen
+
+
+def prepare_text(
+    task: Task, config: TaskConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
+) -> Iterator[Event]:
+    """Read `train` four times and `dev` twice; leave in `folder` what `load_prepared_text` opens.
+
+    DataError for texts that nothing can be learned from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    yield Work("reading", 0, None)
+    survey = _survey(_pieces(train))
+    held = 0 if dev is None else sum(1 for _ in _pieces(dev))
+    trains = np.append(survey.trained(config) if dev is None else survey.all, np.zeros(held, np.bool_))
+    yield Work("learning the vocabulary", 0, None)
+    source = task.source(config)(_Pieces(train, trains))
+    writer = RowWriter(folder)
+    counts, dev_tokens = np.zeros(len(source), np.int64), 0
+    try:
+        for group in _groups(chain(_pieces(train), _pieces(dev or ()))):
+            here = trains[writer.rows : writer.rows + len(group)]
+            encoded = source.stream(group)
+            writer.add({"tokens": Ragged.of(encoded)})
+            for tokens, trained in zip(encoded, here.tolist(), strict=True):
+                if trained:
+                    counts += np.bincount(tokens, minlength=len(source))
+                else:
+                    dev_tokens += len(tokens)
+            yield Work("encoding", writer.rows, len(trains))
+        for number, what in ((int(counts.sum()), "train on"), (dev_tokens, "judge by (dev)")):
+            if number < _LEAST:
+                raise DataError(f"{number} tokens are too few to {what}; give at least {_LEAST}, or another dev file")
+        facts = TextFacts(
+            rows=int(survey.begins.sum()),
+            dev_rows=int((survey.begins & ~trains[: len(survey.begins)]).sum()),
+            dev_given=dev is not None,
+            characters=int(survey.sizes.sum()),
+            tokens=int(counts.sum()),
+            dev_tokens=dev_tokens,
+            unknown=int(counts[UNKNOWN_ID]),
+            vocabulary=len(source),
+            mean_tokens=source.mean_tokens,
+            rows_by_label=survey.labels,
+        )
+        target = task.target(config)(source.names, counts.tolist())
+        state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
+        (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+        (folder / "facts.json").write_text(json.dumps(asdict(facts), ensure_ascii=False), "utf-8")
+        np.save(folder / "train.npy", trains)
+        np.save(folder / "begins.npy", np.append(survey.begins, np.zeros(held, np.bool_)))
+        writer.finish()
+    finally:
+        writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What the pieces of the training files are: their characters, whether a document begins, documents by label."""
+
+    sizes: Ints
+    begins: npt.NDArray[np.bool_]
+    labels: dict[str, int]
+
+    @property
+    def all(self) -> npt.NDArray[np.bool_]:
+        """All of them."""
+        return np.ones(len(self.sizes), np.bool_)
+
+    def trained(self, config: TaskConfig) -> npt.NDArray[np.bool_]:
+        """Which to train on where some are held out as dev: documents at random, or the end of few."""
+        train = self.all
+        fraction, documents = config.train.dev_fraction, int(self.begins.sum())
+        if documents >= _FEW:
+            random = np.random.default_rng([config.train.seed, documents])
+            chosen = random.permutation(documents)[: max(1, round(fraction * documents))]
+            train[np.isin(np.cumsum(self.begins) - 1, chosen)] = False
+        else:
+            train[np.cumsum(self.sizes) > (1 - fraction) * self.sizes.sum()] = False
+        if not train.any():
+            raise DataError("the text is too short to hold some of it out; give a dev file (--dev)")
+        return train
+
+
+def _survey(found: Iterable[Piece]) -> _Survey:
+    sizes, begins, labels = [], [], Counter[str]()
+    for piece in found:
+        sizes.append(len(piece.text))
+        begins.append(piece.begins)
+        if piece.begins and piece.label is not None:
+            labels[piece.label] += 1
+    if not sum(sizes):
+        raise DataError("every text is empty; give a file with text to learn from")
+    return _Survey(np.array(sizes), np.array(begins, np.bool_), dict(sorted(labels.items())))
+
+
+def _pieces(records: Iterable[Row]) -> Iterator[Piece]:
+    return cut(map(attrgetter("text", "label"), records))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The pieces that train, read again at each iteration."""
+
+    records: Iterable[Row]
+    chosen: npt.NDArray[np.bool_]
+
+    def __iter__(self) -> Iterator[Piece]:
+        return (piece for piece, keep in zip(_pieces(self.records), self.chosen, strict=False) if keep)
+
+
+def _groups(found: Iterator[Piece]) -> Iterator[list[Piece]]:
+    return chunked(found, size=lambda piece: len(piece.text), limit=_CHUNK_PIECES, total=_CHUNK_CHARACTERS)
+
+
+def text_notes(prepared: PreparedText) -> Iterator[Event]:
+    """What the user should be told of the text."""
+    facts, source = prepared.facts, prepared.source
+    documents = "1 document" if facts.rows == 1 else f"{facts.rows:,} documents"
+    how = "given" if facts.dev_given else "held out"
+    yield Note(
+        f"{documents}, {facts.characters:,} characters; {facts.tokens:,} tokens ({source.unit}s) to train on, "
+        f"{facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
+    )
+    if facts.unknown > _MOST_UNKNOWN * facts.tokens:
+        yield Note(
+            f"{facts.unknown / facts.tokens:.1%} of the tokens are unknown, and none of them can be written: raise "
+            "--text.max-vocabulary, lower --text.min-count, or set --text.unit subword"
+        )
+    if facts.rows_by_label:
+        yield Note(f"{len(facts.rows_by_label)} labels to write like: {listed(facts.rows_by_label)}")

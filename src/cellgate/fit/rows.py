@@ -1,0 +1,94 @@
+"""Rows as a training's batches: those of like length together, in an order of its own each epoch."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cellgate.batch import Array, Ints, Ragged
+from cellgate.config import TrainConfig
+from cellgate.data.batching import epoch_order
+from cellgate.data.cache import EncodedRows
+from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict, as_tensors
+from cellgate.metrics import TELLING_ROWS
+
+_PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
+
+
+@dataclass(frozen=True, slots=True)
+class Data(Feed):
+    """Encoded rows, which of them train, how long each is, and how rows become a net's tensors."""
+
+    rows: EncodedRows
+    train: Ints
+    lengths: Ints  # of every row, in tokens
+    inputs: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
+    target: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
+    chances: npt.NDArray[np.float64] | None = None
+    """Of each training row to be drawn [train]; None: an epoch takes each once."""
+
+    def tensors(self, rows: Ints) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Inputs and target of the named rows."""
+        taken = self.rows.take(rows)
+        return as_tensors(self.inputs(taken)), as_tensors(self.target(taken))
+
+    def course(self, config: TrainConfig) -> Course:
+        """Epochs over all rows (drawn epochs differ in their steps)."""
+        rows = len(self.train)
+        lengths = self.lengths[self.train]
+
+        def steps_of(epoch: int) -> Steps:
+            order = epoch_order(
+                lengths,
+                rows=rows_a_step(rows, config),
+                tokens=config.batch_tokens,
+                seed=config.seed,
+                epoch=epoch,
+                chances=self.chances,
+            )
+            return Steps(len(order), lambda place: self._batch(self.train[order[place]]))
+
+        steps_each = steps_of(0).count
+        epochs = config.epochs
+        if epochs == "auto":
+            epochs = automatic_epochs(rows, int(lengths.sum()), steps_each)
+        return Course(epochs, min(steps_each * epochs, config.max_steps or steps_each * epochs), steps_of)
+
+    def _batch(self, rows: Ints) -> Batch:
+        inputs, target = self.tensors(rows)
+        return Batch(inputs, target, int(self.lengths[rows].sum()))
+
+    def first_look(self, config: TrainConfig) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
+        """Training rows in order, at most 200,000 of them in batches spread over all."""
+        rows = rows_a_step(len(self.train), config)
+        every = max(1, math.ceil(len(self.train) / _PREPARE_ROWS))
+        for start in range(0, len(self.train), rows * every):
+            taken = self.rows.take(self.train[start : start + rows])
+            yield self.inputs(taken), self.target(taken)
+
+
+def verdict(metrics: Mapping[str, float]) -> Verdict:
+    """The first metric, a share of dev rows, is the one to raise.
+
+    Half its standard error is tolerated, for a later epoch was taught with a lower rate; and anything where dev is too
+    small to tell epochs apart.
+    """
+    score, rows = next(iter(metrics.values())), int(metrics["n"])
+    return Verdict(metrics, score, 0.5 * math.sqrt(score * (1 - score) / rows) if rows >= TELLING_ROWS else 1.0)
+
+
+def rows_a_step(rows: int, config: TrainConfig) -> int:
+    """How many of so many rows make a batch: few rows want small ones, or there are too few steps to learn in."""
+    return min(config.batch_rows, max(8, rows // 40))
+
+
+def automatic_epochs(rows: int, tokens: int, steps: int) -> int:
+    """Passes over data of so many rows, tokens and steps.
+
+    12 for thousands of rows, 4 for tens of thousands or for millions of tokens, more where there are few steps.
+    """
+    usual = min(12, round(140_000 / rows), round(25_000_000 / tokens))
+    return max(4, usual, min(40, math.ceil(400 / steps)))

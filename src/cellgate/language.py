@@ -1,0 +1,254 @@
+"""Language: a Bundle of the task `generate` that writes, and says how probable texts are. Needs no torch.
+
+language = Language.of(cellgate.open("poems"))
+"".join(language.write("春"))
+"""
+
+import math
+import unicodedata
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cellgate.batch import Array, Floats, Ids
+from cellgate.bundle import Bundle
+from cellgate.codecs import UnitsCodec
+from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, cut
+from cellgate.errors import DataError, UsageError
+from cellgate.metrics import running_metrics
+from cellgate.sampling import Chooser, Mask, Metre, Sampling, Verse, held_back
+from cellgate.task import Row
+
+Ended = Literal["stop", "end", "length"]
+"""Why a text ends: a stop string came, its document ended, or it has all tokens asked for."""
+
+_SCORES = 2**21  # log-probabilities that a run of the graph gives at most
+_WINDOW = 512  # tokens of a run
+_PRIMED = 2_000  # tokens of a prompt's end that are read; no more is remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A text's tokens, and the log-probability [nats] of each, given those before it."""
+
+    tokens: tuple[str, ...]
+    log_probabilities: Floats
+    unknown: int  # tokens that training never had
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Perplexity, nats and bits a token, and n."""
+        return running_metrics(-float(self.log_probabilities.sum(dtype=np.float64)), len(self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Where a text that is written ends: after so many tokens, at a stop string, or where its document ends."""
+
+    tokens: int = 400
+    stops: tuple[str, ...] = ()
+    verse: Verse | None = None
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a Bundle of the task `generate` can do."""
+
+    bundle: Bundle
+    codec: UnitsCodec
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Language":
+        """Take a Bundle; UsageError where it is of a task that does not write."""
+        if not isinstance(bundle.source, UnitsCodec):
+            task = bundle.manifest["task"]
+            raise UsageError(
+                f"{bundle.folder} is a Bundle of the task {task}, which writes nothing; ask it with predict"
+            )
+        return cls(bundle, bundle.source)
+
+    # Judging
+
+    def score(self, text: str, label: str | None = None) -> Scored:
+        """How probable a text is as a document of its own, token by token, its end included where it has one."""
+        (tokens, *rest) = self.codec.stream(cut([(text, label)]))
+        ids = np.concatenate([tokens, *rest])[len(self.codec.before(label)) - 1 :]
+        found = np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
+        names, typing = self.bundle.target.labels, self.codec.typing()
+        shown = tuple(typing.of(token) if token >= self.codec.first else names[token] for token in ids.tolist())
+        return Scored(shown, found, int((ids == UNKNOWN_ID).sum()))
+
+    def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
+        """Read texts one behind the other and say how well each next token was foretold.
+
+        perplexity, nats, bits: of a token; n: tokens; bits_per_character: of the text, whatever a token is; unknown:
+        tokens that training never had. Labels are given, not foretold.
+        """
+        characters = unknown = count = 0
+        total = 0.0
+
+        def tokens() -> Iterator[Ids]:
+            nonlocal characters, unknown
+            for piece in self._pieces(rows):
+                characters += len(piece.text)
+                (ids,) = self.codec.stream([piece])
+                unknown += int((ids == UNKNOWN_ID).sum())
+                yield ids
+
+        for ids, chances in self._foretold(tokens(), self.codec.before()):
+            judged = (ids <= END_ID) | (ids >= self.codec.first)
+            total -= float(chances[judged].sum(dtype=np.float64))
+            count += int(judged.sum())
+        if not count:
+            raise DataError("no text to evaluate; give a file with at least one token")
+        told: dict[str, Any] = running_metrics(total, count)
+        return told | {"bits_per_character": total / math.log(2) / max(1, characters), "unknown": unknown}
+
+    def chances(self, ids: Ids) -> Floats:
+        """Log-probabilities of the tokens of a text [T], from the beginning of a document."""
+        return np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before())])
+
+    def metrics(self, ids: Ids) -> dict[str, float]:
+        """Perplexity, nats and bits of a token of a text [T], and n; labels are not judged."""
+        judged = self.chances(ids)[(ids <= END_ID) | (ids >= self.codec.first)]
+        return running_metrics(-float(judged.sum(dtype=np.float64)), len(judged))
+
+    def _pieces(self, rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Piece]:
+        task = self.bundle.task
+        return cut(map(attrgetter("text", "label"), map(task.read, rows)))
+
+    def _foretold(self, texts: Iterable[Ids], before: Sequence[int]) -> Iterator[tuple[Ids, Floats]]:
+        """The tokens of texts one behind the other, in parts, and the log-probability of each."""
+        most = max(1, min(_WINDOW, _SCORES // len(self.codec)))
+        state = self.bundle.graph.initial_state(1)
+        if len(before) > 1:
+            _, state = self._run(np.array(before[:-1], np.int32), state)
+        last = np.array(before[-1:], np.int32)
+        for part in _parts(texts, most):
+            scores, state = self._run(np.concatenate([last, part[:-1]]), state)
+            yield part, scores[np.arange(len(part)), part]
+            last = part[-1:]
+
+    def _run(self, tokens: Ids, state: Mapping[str, Array]) -> tuple[Floats, dict[str, Array]]:
+        """Read tokens [T]: log-probabilities [T, V] of the token behind each, and the state after them."""
+        inputs = {"tokens": tokens[None].astype(np.int64), "lengths": np.array([len(tokens)])}
+        outputs, after = self.bundle.graph.run(inputs, state)
+        return outputs["scores"][0], after
+
+    # Writing
+
+    def write(
+        self,
+        prompt: str = "",
+        sampling: Sampling | None = None,
+        length: Length | None = None,
+        label: str | None = None,
+        number: int = 0,
+    ) -> Generator[str, None, Ended]:
+        """Write on behind a prompt, piece by piece; `number` says which of several samples of one seed this is.
+
+        `label`: one of those that training texts had, to write as they are. The prompt itself is not given back; what
+        the generator returns says why it ended. Errors come before the first piece is asked for.
+        """
+        length = length or Length()
+        ids = [*self.codec.before(label), *self.codec.ids(prompt)[-_PRIMED:]]
+        chooser = Chooser(sampling or Sampling(), self._unwritten, number)
+        metre = self._metre(length.verse) if length.verse else None
+        return self._written(self._tokens(ids, chooser, metre), prompt, length)
+
+    def _written(self, tokens: Iterator[int], prompt: str, length: Length) -> Generator[str, None, Ended]:
+        """Tokens as text, up to where it ends."""
+        typing, pending, count = self.codec.typing(prompt), "", 0
+        for token in islice(tokens, length.tokens):
+            count += 1
+            shown, pending, met = held_back(pending + typing.of(token), length.stops)
+            if shown:
+                yield shown
+            if met:
+                return "stop"
+        if pending:
+            yield pending
+        return "length" if count == length.tokens else "end"
+
+    def _tokens(self, read: Sequence[int], chooser: Chooser, metre: Metre | None) -> Iterator[int]:
+        """Tokens that follow those read, to the end of the document, or of the verse."""
+        steps = _Steps(self.bundle)
+        for token in read[:-1]:
+            steps.read(token)
+        token = read[-1]
+        while metre is None or not metre.done:
+            scores = steps.read(token)
+            if metre is None:
+                token = chooser.choose(scores)
+            else:
+                wanted = metre.wanted
+                token = chooser.take(self.codec.ids(wanted)[0]) if wanted else chooser.choose(scores, metre.banned)
+                metre.take()
+            if token == END_ID:
+                return
+            yield token
+
+    def unknown(self, text: str) -> list[str]:
+        """The distinct words or characters of a text that training never had."""
+        cells = dict.fromkeys(self.codec.cells(text))
+        return [cell for cell in cells if self.codec.ids(cell) == [UNKNOWN_ID]]
+
+    @cached_property
+    def _unwritten(self) -> Mask:
+        """Tokens [V] that are no text: never written."""
+        banned: Mask = np.arange(len(self.codec)) < self.codec.first
+        banned[END_ID] = False
+        return banned
+
+    def _metre(self, verse: Verse) -> Metre:
+        codec = self.codec
+        if codec.unit != "character":
+            raise UsageError(f"verse is written by characters, and this Bundle writes {codec.unit}s")
+        missing = [each for each in verse.acrostic if codec.ids(each)[0] == UNKNOWN_ID]
+        if missing:
+            raise UsageError(f"acrostic: {missing[0]!r} stands nowhere in the training texts; choose another character")
+        marks: Mask = np.zeros(len(codec), np.bool_)
+        ends = ~marks
+        ends[codec.first :] = [each.isspace() for each in codec.tokens]
+        marks[codec.first :] = [unicodedata.category(each).startswith("P") for each in codec.tokens]
+        if not marks.any():
+            raise UsageError("verse: no token of this Bundle is a mark, to end a line with")
+        return Metre(verse, marks, ends)
+
+
+class _Steps:
+    """The graph, a token at a time."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._session = bundle.graph.session
+        self._tokens = np.zeros((1, 1), np.int64)
+        self._inputs: dict[str, npt.NDArray[Any]] = {"tokens": self._tokens, "lengths": np.ones(1, np.int64)}
+        self._state = list(bundle.graph.initial_state(1))
+        self._inputs |= bundle.graph.initial_state(1)
+
+    def read(self, token: int) -> Floats:
+        """Log-probabilities [V] of the token behind this one."""
+        self._tokens[0, 0] = token
+        scores, *after = self._session.run(None, self._inputs)
+        self._inputs.update(zip(self._state, after, strict=True))
+        found: Floats = scores[0, 0]
+        return found
+
+
+def _parts(texts: Iterable[Ids], size: int) -> Iterator[Ids]:
+    """Texts one behind the other, in parts of `size` tokens."""
+    held = np.zeros(0, np.int32)
+    for text in texts:
+        held = np.concatenate([held, text])
+        whole = len(held) // size * size
+        for start in range(0, whole, size):
+            yield held[start : start + size]
+        held = held[whole:]
+    if len(held):
+        yield held

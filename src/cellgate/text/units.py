@@ -1,0 +1,63 @@
+"""A running text as pieces that can be joined again: words with the space before them, lines, pieces of a long text."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import regex
+
+from cellgate.text.tokens import UNSPACED
+
+LINE_END = "\n"
+Words = Literal["spaces", "marks"]
+_LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}_--[{UNSPACED}]]+(?:['’]\p{{L}}+)*"
+_WORD = regex.compile(rf" ?{_LETTERS}| ?\S|\n", regex.V1)
+_SPACES = regex.compile(r"[^\S\n]+")
+_MARKS = regex.compile(r"(\s?)[.,;](?=\s)")
+_LAST_SPACES = regex.compile(r"(?r)[ \t\n]+[^ \t\n]*\Z")
+_PIECE = 65_536  # characters of a piece of a text
+_ALONE = 0.9  # share of marks behind a space from which all are taken to stand by themselves
+
+
+def cut_words(text: str, words: Words) -> list[str]:
+    """Cut a text into words and line ends; more than one space is one, and none is kept before a line's end.
+
+    With "marks" a word has the space before it, and marks are words; with "spaces" it is all between two spaces.
+    """
+    if words == "marks":
+        found: list[str] = _WORD.findall(_SPACES.sub(" ", text))
+        return found
+    lines = text.split(LINE_END)
+    return [word for place, line in enumerate(lines) for word in ([LINE_END] if place else []) + line.split()]
+
+
+def needs_space(before: str, word: str, words: Words) -> bool:
+    """Whether a space stands between two words of `cut_words`; before the first there is an empty one."""
+    return words == "spaces" and before not in ("", LINE_END) and word != LINE_END
+
+
+def words_of(texts: Sequence[str]) -> Words:
+    """How the words of such texts end: see by their full stops and commas whether they stand by themselves."""
+    found = [space for text in texts for space in _MARKS.findall(text)]
+    return "spaces" if found and sum(map(bool, found)) >= _ALONE * len(found) else "marks"
+
+
+def parted(text: str) -> int:
+    """The place before which the words and subwords of a text are certain, whatever follows: before its last spaces.
+
+    Where there is no space in a whole piece, all of it is.
+    """
+    found = _LAST_SPACES.search(text)
+    end = found.start() if found else 0
+    return end if len(text) - end <= _PIECE else len(text)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Cut a long text into pieces of at most 65,536 characters, before a space or behind a line end if there is one."""
+    start = 0
+    while len(text) - start > _PIECE:
+        window = (start + 1, start + _PIECE)
+        end = max(text.rfind(" ", *window), text.rfind(LINE_END, *window) + 1, start)
+        end = end if end > start else start + _PIECE
+        yield text[start:end]
+        start = end
+    yield text[start:]

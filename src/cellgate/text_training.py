@@ -1,0 +1,121 @@
+"""How a task that reads a running text is trained: prepare, fit, export, compare; the Bundle is left staged."""
+
+import json
+import shutil
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellgate import codecs
+from cellgate.batch import Ids
+from cellgate.bundle import Bundle, open_bundle, seal
+from cellgate.card import language_card
+from cellgate.codecs.units import END_ID
+from cellgate.config import TaskConfig
+from cellgate.fit.events import Event, Work
+from cellgate.fit.prepare import is_prepared
+from cellgate.fit.prepare_text import PreparedText, load_prepared_text, prepare_text, text_notes
+from cellgate.language import Language
+from cellgate.task import Row, Task
+from cellgate.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cellgate.fit.checkpoint import Progress
+    from cellgate.nets import Net
+
+_COMPARED = 1_000  # dev tokens that the graphs are compared with torch on
+_JUDGED = 50_000  # dev tokens the Bundle's metrics are of, at most
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is to be trained, as `training.Plan` has it, with its task."""
+
+    name: str
+    task: Task
+    config: TaskConfig
+    train: Iterable[Row]
+    dev: Iterable[Row] | None
+    origin: Mapping[str, Any]
+
+
+def train_text(given: Written, work: Path) -> Generator[Event, None, Mapping[str, float]]:
+    """Train in the folder `work`, from where it was left; leave the Bundle in `work/bundle` and return its metrics."""
+    import torch
+
+    from cellgate.fit.lanes import Heard, Lanes
+    from cellgate.fit.loop import fit
+
+    if not is_prepared(work / "data"):
+        yield from prepare_text(given.task, given.config, given.train, given.dev, work / "data")
+    prepared = load_prepared_text(work / "data")
+    yield from text_notes(prepared)
+    torch.manual_seed(given.config.train.seed)
+    net = given.task.net(given.config, prepared.source, prepared.target)
+    lanes = Lanes(prepared.train, END_ID)
+    dev = Heard(prepared.dev, END_ID, prepared.source.first)
+    progress = yield from fit(net, lanes, given.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
+    yield Work("exporting", 0, None)
+    return _write(given, prepared, net, dev.example(), progress, work / "bundle")
+
+
+def _write(
+    given: Written,
+    prepared: PreparedText,
+    net: "Net",
+    example: "dict[str, Tensor]",
+    progress: "Progress",
+    staged: Path,
+) -> Mapping[str, float]:
+    """Write a whole Bundle into `staged`; returns its metrics on dev."""
+    from cellgate.export import export
+
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    graph = export(net, example, staged)
+    state = {"source": codecs.save(prepared.source, staged), "target": codecs.save(prepared.target, staged)}
+    (staged / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+    manifest = {
+        "cellgate": __version__,
+        "task": given.name,
+        "config": given.config.model_dump(mode="json"),
+        "graph": graph,
+        "calibration": {},
+        "course": {"losses": progress.losses, "scores": progress.scores, "kept_epoch": progress.kept_epoch},
+        "data": {**given.origin, **asdict(prepared.facts)},
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
+    }
+    seal(staged, manifest)  # a first time without metrics: they are measured with the Bundle itself
+    parity = _parity(prepared.dev, net, open_bundle(staged), open_bundle(staged, "int8"))
+    (staged / "parity.json").write_text(json.dumps(parity, indent=1), "utf-8")
+    manifest |= {"metrics": {"dev": parity["float"]}}
+    (staged / "README.md").write_text(language_card(manifest), "utf-8")
+    seal(staged, manifest)
+    metrics: Mapping[str, float] = parity["float"]
+    return metrics
+
+
+def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle) -> dict[str, Any]:
+    """How far the graphs are from torch on dev [largest difference of a probability], and how well each foretells."""
+    import torch
+
+    language = Language.of(graph)
+    few = dev[:_COMPARED]
+    inputs = {"tokens": np.append(language.codec.before(), few[:-1])[None], "lengths": np.array([len(few)])}
+    with torch.no_grad():
+        outputs, _ = net({name: torch.from_numpy(value) for name, value in inputs.items()}, {})
+    from_torch = outputs["scores"][0].numpy()[np.arange(len(few)), few]
+    from_float, from_int8 = (replace(language, bundle=each).chances(few) for each in (graph, int8))
+    return {
+        "rows": len(few),
+        "torch_float_difference": float(np.abs(np.exp(from_torch) - np.exp(from_float)).max()),
+        "float_int8_difference": float(np.abs(np.exp(from_float) - np.exp(from_int8)).max()),
+        "float": language.metrics(dev[:_JUDGED]),
+        "int8": replace(language, bundle=int8).metrics(dev[:_JUDGED]),
+    }

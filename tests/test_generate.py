@@ -1,0 +1,603 @@
+"""The task `generate`: texts to tokens and back, lanes, training that resumes, writing, scoring, bad input."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellgate.bundle import Bundle
+from cellgate.cli import run
+from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, UnitsCodec, cut
+from cellgate.config import TrainConfig, UnitsConfig, WriterConfig
+from cellgate.data.plain import Layout
+from cellgate.data.readers import open_table
+from cellgate.data.streams import Stream
+from cellgate.errors import DataError, UsageError, WorkError
+from cellgate.fit.events import Note, Step
+from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
+from cellgate.fit.lanes import Lanes
+from cellgate.fit.loop import fit
+from cellgate.language import Language, Length
+from cellgate.nets import Net, Writer
+from cellgate.nets.sampled import Sample, sampled_loss
+from cellgate.nets.tables import Table
+from cellgate.sampling import Chooser, Sampling, Verse, held_back
+from cellgate.task import find
+from cellgate.text.pieces import Tail
+from cellgate.training import Plan, train, train_events
+
+# Written for these tests: lines of a made-up ship's log, with enough sameness to be learned by a tiny net.
+_WINDS = ("north", "south", "east", "west")
+LOG = [f"Day {day}: wind from the {_WINDS[day % 4]}, {day % 7} knots.\n" for day in range(120)]
+SMALL: dict[str, dict[str, Any]] = {
+    "writer": {"embedding": 16, "hidden": 24, "layers": 2, "weight_dropout": 0.05, "layer_dropout": 0.05},
+    "train": {"max_steps": 60, "batch_rows": 4, "batch_tokens": 128, "threads": 2, "learning_rate": 0.01},
+}
+
+
+def rows(texts: list[str]) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    config = {**SMALL, "train": {**SMALL["train"], "max_steps": 250, "epochs": 40}}
+    return train("generate", rows(LOG), folder=tmp_path_factory.mktemp("generate") / "log", config=config)
+
+
+@pytest.fixture(scope="module")
+def language(log: Bundle) -> Language:
+    return Language.of(log)
+
+
+# Texts and tokens
+
+
+class _Again:
+    """Pieces as often as asked."""
+
+    def __init__(self, texts: list[str], labels: list[str | None] | None = None) -> None:
+        self.given = list(zip(texts, labels or [None] * len(texts), strict=True))
+
+    def __iter__(self):
+        return cut(self.given)
+
+
+@pytest.mark.parametrize("unit", ["character", "subword"])
+@given(text=st.text(min_size=1, max_size=60))
+def test_a_text_of_known_tokens_comes_back_as_it_was(unit, text):
+    codec = UnitsCodec.learn(UnitsConfig(unit=unit, min_count=1, max_vocabulary=400), _Again([text, "a"]))
+    ids = [token for piece in codec.stream(cut([(text, None)])) for token in piece.tolist()]
+    typing = codec.typing()
+    written = "".join(map(typing.of, ids))
+    assert written == text.encode("utf-8", "replace").decode() or any("\ud800" <= c <= "\udfff" for c in text)
+    assert (ids[-1] == END_ID) == (not text.endswith("\n"))
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "tokens"),
+    [
+        ("spaces", " The @-@ end , ok .\n next\n", ["The", "@-@", "end", ",", "ok", ".", "\n", "next", "\n"]),
+        ("marks", "Don't stop, now!\n新年好", ["Don't", " stop", ",", " now", "!", "\n", "新", "年", "好"]),
+    ],
+)
+def test_words_end_at_spaces_or_at_marks_too(words, text, tokens):
+    codec = UnitsCodec.learn(UnitsConfig(unit="word", words=words, min_count=1), _Again([text]))
+    assert list(codec.cells(text)) == tokens
+    typing = codec.typing()
+    assert "".join(map(typing.of, codec.ids(text))).split() == text.split()
+
+
+def test_texts_whose_marks_stand_alone_are_cut_at_spaces():
+    assert UnitsCodec.learn(UnitsConfig(unit="word"), _Again(["a b , c . d ; e"])).words == "spaces"
+    assert UnitsCodec.learn(UnitsConfig(unit="word"), _Again(["a b, c. d; e , f"])).words == "marks"
+
+
+def test_a_line_end_joins_a_row_to_the_next_and_a_label_stands_before_its_document():
+    found = list(cut([("one\n", "x"), ("two", "x"), ("three", None)]))
+    assert found == [Piece("one\n", True, False, "x"), Piece("two", False, True, "x"), Piece("three", True, True, None)]
+    codec = UnitsCodec.learn(UnitsConfig(unit="word", min_count=1), _Again(["one\n", "two", "three"], ["x", "x", None]))
+    first, second, third = (ids.tolist() for ids in codec.stream(found))
+    assert first[0] == codec.label_id("x")
+    assert END_ID not in first
+    assert second[-1] == third[-1] == END_ID
+    with pytest.raises(DataError, match="no label 'y' was trained; labels: x"):
+        codec.label_id("y")
+
+
+def test_a_long_text_is_cut_into_pieces_that_join_to_it():
+    text = "word " * 40_000 + "x" * 200_000
+    found = list(cut([(text, None)]))
+    assert "".join(piece.text for piece in found) == text
+    assert max(len(piece.text) for piece in found) <= 65_536
+    assert [piece.ends for piece in found] == [False] * (len(found) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    ("layout", "texts"),
+    [
+        ("stream", ["one\n", "two\n", "\n", "three"]),
+        ("lines", ["one", "two", "three"]),
+        ("documents", ["one\ntwo", "three"]),
+    ],
+)
+def test_a_plain_file_is_a_stream_lines_or_documents(layout: Layout, texts, tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"one\r\ntwo\r\n\r\nthree")
+    table = open_table([file], plain=layout)
+    assert [row.values["text"] for row in table.rows({"text": "text"})] == texts
+
+
+# Lanes
+
+
+def test_lanes_read_every_token_once_and_each_step_goes_on_where_the_last_ended():
+    tokens = np.arange(1, 1_001, dtype=np.int32)
+    lanes = Lanes(Stream(tokens, np.array([0])), first=0)
+    steps = lanes.course(TrainConfig(batch_rows=4, batch_tokens=80, epochs=1)).steps_of(0)
+    batches = [steps.batch(place) for place in range(steps.count)]
+    seen = torch.cat([batch.target["next"] for batch in batches], 1)
+    assert seen.flatten().tolist() == tokens.tolist()
+    for before, after in pairwise(batches):
+        assert torch.equal(before.target["next"][:, -1], after.inputs["tokens"][:, 0])
+        assert after.continues
+    assert not batches[0].continues
+    assert len({batch.tokens for batch in batches}) > 1
+
+
+def test_documents_are_shuffled_whole_and_differently_each_epoch():
+    begins = np.arange(0, 300, 3)
+    stream = Stream(np.arange(300, dtype=np.int32), begins)
+    first, second = stream.shuffled(0, 0), stream.shuffled(0, 1)
+    assert sorted(first.tolist()) == list(range(300))
+    assert first.tolist() != second.tolist()
+    assert all((first[place : place + 3] - first[place]).tolist() == [0, 1, 2] for place in range(0, 300, 3))
+
+
+# The net
+
+
+def test_read_in_steps_the_loss_is_that_of_the_whole():
+    torch.manual_seed(0)
+    net = Writer(WriterConfig(embedding=8, hidden=12), [5] * 30).eval()
+    tokens = torch.randint(0, 30, (3, 21))
+    whole = net.loss({"tokens": tokens[:, :-1], "lengths": torch.full((3,), 20)}, {"next": tokens[:, 1:]})
+    losses: list[torch.Tensor] = []
+    state: dict[str, torch.Tensor] = {}
+    for start in range(0, 20, 5):
+        inputs = {"tokens": tokens[:, start : start + 5], "lengths": torch.full((3,), 5)}
+        loss, state = net.continued(inputs, {"next": tokens[:, start + 1 : start + 6]}, state)
+        losses.append(loss)
+    torch.testing.assert_close(torch.stack(losses).mean(), whole)
+    scores, _ = net({"tokens": tokens[:, :-1], "lengths": torch.full((3,), 20)}, {})
+    found = -scores["scores"].gather(2, tokens[:, 1:, None]).mean()
+    torch.testing.assert_close(found, whole)
+
+
+def test_a_sampled_softmax_is_right_on_average():
+    """Over many samples the loss and its gradient come close to those of all tokens; the draw is seeded."""
+    torch.manual_seed(1)
+    counts = 1000 / torch.arange(1, 401)
+    target = torch.multinomial(counts, 64, replacement=True)
+    scores = torch.randn(64, 400).requires_grad_()
+    exact = torch.nn.functional.cross_entropy(scores, target)
+    (wanted,) = torch.autograd.grad(exact, scores)
+    losses, gradient = [], torch.zeros(64, 400)
+    sample = Sample(counts, draws=100)
+    for _ in range(300):
+        tokens, chances = sample(target)
+        loss = sampled_loss(scores[:, tokens], tokens, chances, target)
+        gradient += torch.autograd.grad(loss, scores)[0] / 300
+        losses.append(float(loss.detach()))
+    assert abs(np.mean(losses) - float(exact.detach())) < 0.1
+    assert torch.nn.functional.cosine_similarity(gradient.flatten(), wanted.flatten(), 0) > 0.98
+
+
+def test_each_part_of_the_recipe_changes_the_loss_in_training_and_none_of_them_answers():
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 30, (3, 21))
+    inputs, target = {"tokens": tokens[:, :-1], "lengths": torch.full((3,), 20)}, {"next": tokens[:, 1:]}
+    plain = {name: 0.0 for name in WriterConfig.model_fields if "dropout" in name or "penalty" in name}
+
+    def losses(settings: dict[str, float]) -> tuple[float, float]:
+        torch.manual_seed(7)
+        net = Writer(WriterConfig.model_validate({"embedding": 8, "hidden": 12, **settings}), [5] * 30)
+        with torch.no_grad():
+            return float(net.train().loss(inputs, target)), float(net.eval().loss(inputs, target))
+
+    usual = losses(plain)
+    assert math.isclose(usual[0], usual[1], rel_tol=1e-6)
+    for name in plain:
+        changed = losses(plain | {name: 0.5})
+        assert changed[0] != usual[0], name
+        assert changed[1] == usual[1], name
+
+
+# Training
+
+
+_SCRIPT = """
+import json, sys
+from cellgate.training import train
+rows, folder, config, resume = json.loads(sys.stdin.read())
+train("generate", rows, folder=folder, config=config, resume=resume)
+"""
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled"])
+def test_killed_at_random_moments_and_resumed_ends_in_the_same_bytes(softmax, tmp_path):
+    """The state that lanes carry is part of a checkpoint."""
+    course = {**SMALL["train"], "max_steps": 120, "epochs": 4, "checkpoint_seconds": 0.01}
+    config = {"writer": {**SMALL["writer"], "softmax": softmax, "samples": 8}, "train": course}
+    whole, folder, work = tmp_path / "whole", tmp_path / "killed", tmp_path / "killed.training"
+    train("generate", rows(LOG), folder=whole, config=config)
+    random = np.random.default_rng()  # truly random: a failure prints where it was killed
+    waits: list[float] = []
+    while not (folder / "bundle.json").exists():
+        given = json.dumps([rows(LOG), str(folder), config, work.exists()]).encode()
+        with subprocess.Popen(
+            [sys.executable, "-c", _SCRIPT], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(given)
+            process.stdin.close()
+            while process.poll() is None and not (work / "checkpoint.safetensors").exists():
+                time.sleep(0.01)
+            waits.append(random.uniform(0, 2) if len(waits) < 3 else 600)
+            try:
+                process.wait(waits[-1])
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+    assert waits[1:], "no kill came in time"
+    for name in ("weights.safetensors", "model.onnx"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), waits
+
+
+def test_stopped_between_two_steps_and_resumed_ends_in_the_same_bytes(tmp_path):
+    task = find("generate")
+    config = task.config.parse(SMALL, "test")
+
+    def plan(folder: Path) -> Plan:
+        return Plan("generate", config, [task.read(row) for row in rows(LOG)], None, folder, {})
+
+    for _ in train_events(plan(tmp_path / "whole")):
+        pass
+    events = train_events(plan(tmp_path / "stopped"))
+    next(event for event in events if isinstance(event, Step) and event.step == 25)
+    events.close()
+    for _ in train_events(plan(tmp_path / "stopped"), resume=True):
+        pass
+    read = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert read[0] == read[1]
+
+
+class _Fragile(Net):
+    """One number, to be drawn to 0; its loss is no number where a batch says so."""
+
+    axes: Mapping[str, tuple[str, ...]] = {}
+    outputs: Mapping[str, tuple[str, ...]] = {}
+    streams = True
+    tables: ClassVar[list[Table]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = torch.nn.Parameter(torch.ones(1))
+
+    def prepare(self, batches):
+        pass
+
+    def parameter_groups(self, config):
+        return [{"params": [self.number], "lr": 0.1, "weight_decay": 0.0}]
+
+    def initial_state(self, rows):
+        return {}
+
+    def loss(self, inputs, target):
+        return (self.number**2).sum() * inputs["scale"]
+
+    def continued(self, inputs, target, state):
+        return (self.number**2).sum() * inputs["scale"], {"read": state.get("read", torch.zeros(1)) + 1}
+
+    def forward(self, inputs, state):
+        return {}, {}
+
+    def calibrate(self, batches, worth):
+        return {}
+
+
+class _Poisoned(Feed):
+    """Two epochs of ten steps, some of whose losses are NaN."""
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad = bad
+
+    def course(self, config):
+        return Course(2, 20, lambda epoch: Steps(10, lambda place: self._batch(10 * epoch + place)))
+
+    def _batch(self, number: int) -> Batch:
+        return Batch({"scale": torch.tensor(math.nan if number in self.bad else 1.0)}, {}, 1, continues=True)
+
+    def first_look(self, config):
+        return iter(())
+
+
+def _fitted(bad: set[int], folder: Path) -> tuple[_Fragile, list[Any]]:
+    net = _Fragile()
+    verdict = Verdict({"n": 1}, 0.0, 1.0)
+    return net, list(fit(net, _Poisoned(bad), TrainConfig(threads=1), lambda: verdict, folder / "checkpoint"))
+
+
+def test_a_step_whose_loss_is_no_number_is_left_out_and_said(tmp_path):
+    net, events = _fitted({3, 15}, tmp_path)
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == [f"step {step}: its loss is no number, so nothing was learned from it" for step in (4, 16)]
+    assert torch.isfinite(net.number).all()
+    assert sum(isinstance(event, Step) for event in events) == 20
+
+
+def test_after_three_of_them_training_ends_with_the_best_epoch(tmp_path):
+    net, events = _fitted({12, 14, 16}, tmp_path)
+    assert sum(isinstance(event, Step) for event in events) == 17
+    assert events[-1].reason.startswith("the loss of 3 steps was no number")
+    assert events[-1].facts["kept_epoch"] == 1
+    assert torch.isfinite(net.number).all()
+    with pytest.raises(WorkError, match=r"before any epoch was done: delete .* lower --train.learning-rate"):
+        _fitted({0, 1, 2}, tmp_path / "other")
+
+
+# Answers
+
+
+def test_what_a_bundle_says_is_what_the_net_says_and_pieces_are_as_good_as_the_whole(language: Language):
+    parity = json.loads((language.bundle.folder / "parity.json").read_text("utf-8"))
+    assert parity["torch_float_difference"] < 1e-5
+    assert abs(parity["int8"]["nats"] - parity["float"]["nats"]) < 0.05
+    whole = language.evaluate([{"text": "".join(LOG)}])
+    lines = language.evaluate(rows(LOG))
+    assert lines["n"] == whole["n"] == sum(map(len, LOG))
+    assert math.isclose(lines["nats"], whole["nats"], rel_tol=1e-4)
+    assert math.isclose(whole["perplexity"], math.exp(whole["nats"]))
+    assert whole["bits_per_character"] == pytest.approx(whole["bits"])
+
+
+def test_a_score_is_the_sum_of_its_tokens_and_strange_texts_are_less_probable(language: Language):
+    known, strange = language.score("Day 8: wind from the north"), language.score("North day from wind: 8")
+    assert known.tokens == (*"Day 8: wind from the north", "[END]")
+    assert known.log_probabilities.sum() > strange.log_probabilities.sum()
+    assert known.metrics["n"] == 27
+    assert language.score("Day ☃").unknown == 1
+
+
+def test_the_next_token_is_a_prediction(log: Bundle):
+    (prediction,) = log.predict(["Day 8: win"])
+    assert prediction.value == "d"
+    assert prediction.confidence > prediction.alternatives[0].confidence
+    with pytest.raises(UsageError, match=r"Language\.of"):
+        log.evaluate(rows(LOG))
+
+
+def test_writing_is_seeded_and_the_likeliest_needs_no_seed(language: Language):
+    def write(number: int = 0, **how: Any) -> str:
+        return "".join(language.write("Day ", Sampling(**how), Length(40), number=number))
+
+    assert write(seed=3) == write(seed=3)
+    assert write(seed=3) != write(seed=4)
+    assert write(seed=3) != write(seed=3, number=1)
+    assert write(temperature=0, seed=1) == write(temperature=0, seed=2) == write(top_k=1, seed=3)
+    assert write(min_p=0.999) == write(temperature=0) == write(top_p=1e-6)
+
+
+def test_writing_in_pieces_reads_the_prompt_as_scoring_does(language: Language):
+    """Each written token is the likeliest of those that `predict` ranks behind the same text."""
+    text = "Day 11: wind"
+    for _ in range(5):
+        (written,) = islice(language.write(text, Sampling(temperature=0), Length(1)), 1)
+        assert language.bundle.predict([text])[0].value == written
+        text += written
+
+
+@given(text=st.text("abc", max_size=12), stops=st.lists(st.text("abc", min_size=1, max_size=3), max_size=3))
+def test_a_text_shown_piece_by_piece_ends_before_the_first_stop_string(text, stops):
+    shown, pending = "", ""
+    for character in text:
+        piece, pending, met = held_back(pending + character, stops)
+        shown += piece
+        if met:
+            break
+    else:
+        shown += pending
+    places = [text.find(stop) for stop in stops if stop in text]
+    ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
+    if not places:
+        assert shown == text
+    else:
+        assert len(shown) <= min(ends)
+        assert text.startswith(shown)
+        assert not any(stop in shown for stop in stops)
+
+
+def test_how_tokens_are_truncated():
+    scores = np.log(np.array([0.5, 0.25, 0.15, 0.1], np.float32))
+    nothing = np.zeros(4, np.bool_)
+
+    def seen(banned: Any = nothing, **how: Any) -> set[int]:
+        chooser = Chooser(Sampling(temperature=1.0, **how), banned)
+        return {chooser.choose(scores) for _ in range(400)}
+
+    assert seen() == {0, 1, 2, 3}
+    assert seen(top_k=2) == {0, 1}
+    assert seen(top_p=0.7) == {0, 1}
+    assert seen(min_p=0.25) == {0, 1, 2}
+    assert seen(banned=np.array([True, False, False, False])) == {1, 2, 3}
+    chooser = Chooser(Sampling(temperature=0, repetition=3.0), nothing)
+    assert [chooser.choose(scores) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(UsageError, match="top_p 0"):
+        Sampling(top_p=0)
+
+
+def test_draws_follow_the_probabilities():
+    chooser = Chooser(Sampling(temperature=1.0), np.zeros(3, np.bool_))
+    scores = np.log(np.array([0.6, 0.3, 0.1], np.float32))
+    counts = np.bincount([chooser.choose(scores) for _ in range(6_000)], minlength=3) / 6_000
+    np.testing.assert_allclose(counts, [0.6, 0.3, 0.1], atol=0.03)
+
+
+def test_a_verse_has_its_characters_a_line_and_its_acrostic(tmp_path):
+    poems = ["山中有雨，林外无风。", "春来花发，秋去叶空。", "夏日长长，冬夜沉沉。"] * 12
+    config = {**SMALL, "text": {"min_count": 1}}
+    language = Language.of(train("generate", rows(poems), folder=tmp_path / "poems", config=config))
+    verse = "".join(language.write("", Sampling(seed=1), Length(verse=Verse(4, "春夏秋冬"))))
+    lines = [line for line in verse.replace("，", "。").split("。") if line]
+    assert [line[0] for line in lines] == list("春夏秋冬")
+    assert [len(line) for line in lines] == [4, 4, 4, 4]
+    with pytest.raises(UsageError, match="'雪' stands nowhere in the training texts"):
+        language.write("", None, Length(verse=Verse(4, "雪")))
+
+
+def test_labels_are_written_like(tmp_path):
+    texts = [{"text": "aaaa", "label": "low"}, {"text": "ZZZZ", "label": "high"}] * 40
+    config = {**SMALL, "train": {**SMALL["train"], "max_steps": 200, "epochs": 200}}
+    language = Language.of(train("generate", texts, folder=tmp_path / "b", config=config))
+    for label, letter in (("low", "a"), ("high", "Z")):
+        assert "".join(language.write("", Sampling(seed=1), Length(3), label)) == letter * 3
+    assert language.score("aaaa", "low").metrics["nats"] < language.score("aaaa", "high").metrics["nats"]
+    judged = language.evaluate(texts)
+    assert judged["n"] == 80 * 5
+    with pytest.raises(DataError, match="labels: high, low"):
+        language.write("", label="middle")
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty: give a file with rows of text"),
+        (b"\n\n", "is empty"),
+        (bytes(range(256)) * 20, "is a binary file"),
+        (b"ab", "too short to hold some of it out|too few"),
+    ],
+)
+def test_a_file_that_nothing_can_be_learned_from_is_said(content, complaint, tmp_path, capsys):
+    file = tmp_path / "a.txt"
+    file.write_bytes(content)
+    assert run(["train", "generate", str(file), "-o", str(tmp_path / "b")]) == 2
+    assert re.search(complaint, capsys.readouterr().err)
+    assert not (tmp_path / "b.training").exists()
+
+
+def test_one_line_of_50_mb_is_read_in_bounded_pieces(tmp_path):
+    """Encoding takes a fixed piece at a time; here the line is only read and cut, which is what grows with it."""
+    file = tmp_path / "long.txt"
+    file.write_text("the same old words " * 2_700_000, "utf-8")
+    table = open_table([file], plain="stream")
+    pieces = cut((str(row.values["text"]), None) for row in table.rows({"text": "text"}))
+    sizes = [len(piece.text) for piece in pieces]
+    assert sum(sizes) == file.stat().st_size
+    assert max(sizes) <= 65_536
+
+
+def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypatch):
+    folder = str(log.folder)
+    test = tmp_path / "test.txt"
+    test.write_text("".join(LOG[:5]), "utf-8")
+    assert run(["evaluate", folder, str(test), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == len("".join(LOG[:5]))
+    assert run(["write", folder, "Day ☃", "--length", "9", "--stop", "never there", "--samples", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("Day ☃") == 2
+    assert "1 tokens of the prompt never stood in the training texts and tell little: '☃'" in err
+    assert "none of the stop strings came before the text's last token" in err
+    assert run(["score", folder, "Day 1", "Dag 1", "--by", "token"]) == 0
+    assert capsys.readouterr().out.count("\n") == 12
+    assert run(["score", folder, str(test), "--format", "html"]) == 0
+    assert "<!doctype html>" in capsys.readouterr().out
+    assert run(["score", folder, str(test), "--format", "jsonl", "--by", "line"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["".join(token for token, _ in line["tokens"]) for line in lines] == LOG[:5] + ["[END]"] * (len(lines) - 5)
+    assert run(["inspect", folder]) == 0
+    assert "perplexity" in capsys.readouterr().out
+    assert run(["write", folder, "--as", "x"]) == 2
+    assert run(["write", folder, "--temperature", "-1"]) == 2
+
+
+def test_a_classifier_writes_nothing(bundle: Bundle):
+    with pytest.raises(UsageError, match="is a Bundle of the task classify, which writes nothing"):
+        Language.of(bundle)
+
+
+def test_a_language_answers_without_torch(log: Bundle):
+    script = f"""
+import sys
+sys.modules["torch"] = None
+import cellgate
+from cellgate.language import Language
+language = Language.of(cellgate.open({str(log.folder)!r}))
+assert "".join(language.write("Day"))
+assert language.evaluate([{{"text": "Day 1"}}])["n"] == 6
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_token_is_never_written(language: Language):
+    banned = language._unwritten
+    assert banned[UNKNOWN_ID]
+    assert not banned[END_ID]
+
+
+# A text that comes in pieces
+
+PIECED = "The kettle  hums at seven.\n\nNobody's up, but the cat \t asks 为什么水还没开 ok"
+UNITS = [("character", "auto"), ("word", "spaces"), ("word", "marks"), ("subword", "auto")]
+
+
+@pytest.mark.parametrize(("unit", "words"), UNITS)
+@given(cuts=st.lists(st.integers(0, len(PIECED)), max_size=12))
+def test_tokens_of_pieces_are_those_of_the_whole(unit, words, cuts):
+    config = UnitsConfig(unit=unit, words=words, min_count=1, max_vocabulary=300)
+    codec = UnitsCodec.learn(config, _Again([PIECED]))
+    tail, found = Tail(), []
+    for start, end in pairwise([0, *sorted(cuts), len(PIECED)]):
+        columns, tail = codec.certain(tail, PIECED[start:end], last=False)
+        found += columns["tokens"].values.tolist()
+    columns, tail = codec.certain(tail, "", last=True)
+    assert [*found, *columns["tokens"].values.tolist()] == codec.encode([PIECED])["tokens"].values.tolist()
+    assert not tail.word
+
+
+def test_what_has_no_space_is_not_held_back_for_ever():
+    codec = UnitsCodec.learn(UnitsConfig(unit="subword", max_vocabulary=300), _Again(["abc"]))
+    tail = Tail()
+    for _ in range(20):
+        _, tail = codec.certain(tail, "ab" * 5_000, last=False)
+        assert len(tail.word) <= 70_000
+
+
+def test_a_session_tells_what_the_whole_tells_and_goes_on_in_another(log, language, tmp_path):
+    text = "".join(LOG[:4])
+    wanted = language.chances(np.array(language.codec.ids(text), np.int32))
+    session, scores = log.session(), []
+    for start in range(0, len(text), 7):
+        scores.append(session.feed(text[start : start + 7].encode()).scores)
+        session.save(tmp_path / "saved")
+        session = log.session(tmp_path / "saved")
+    scores.append(session.end().scores)
+    made = np.concatenate([each for each in scores if each.size])
+    found = [made[place, token] for place, token in enumerate(language.codec.ids(text))]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
