@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cellgate.adapting import Adapting, evaluate_adapting
 from cellgate.bundle import Bundle
 from cellgate.cli import run
 from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, UnitsCodec, cut
@@ -559,6 +560,19 @@ def test_an_unknown_token_is_never_written(language: Language):
     banned = language._unwritten
     assert banned[UNKNOWN_ID]
     assert not banned[END_ID]
+
+
+def test_a_model_that_goes_on_learning_foretells_a_text_that_repeats_itself_better(language: Language):
+    """Its first tokens are foretold as before, and the Bundle stays as it is."""
+    text = [{"text": "Zebra quiz, jumbo waltz.\n" * 40}]
+    before = (language.bundle.folder / "weights.safetensors").read_bytes()
+    static, adapted = language.evaluate(text), evaluate_adapting(language, text, Adapting(rate=3e-3))
+    assert adapted["n"] == static["n"]
+    assert adapted["nats"] < 0.8 * static["nats"]
+    few = [{"text": "Zebra quiz"}]
+    first = evaluate_adapting(language, few)
+    assert math.isclose(first["nats"], language.evaluate(few)["nats"], rel_tol=1e-4)
+    assert (language.bundle.folder / "weights.safetensors").read_bytes() == before
 
 
 # A text that comes in pieces

@@ -95,14 +95,14 @@ class Language:
 
         def tokens() -> Iterator[Ids]:
             nonlocal characters, unknown
-            for piece in self._pieces(rows):
+            for piece in self.pieces(rows):
                 characters += len(piece.text)
                 (ids,) = self.codec.stream([piece])
                 unknown += int((ids == UNKNOWN_ID).sum())
                 yield ids
 
         for ids, chances in self._foretold(tokens(), self.codec.before()):
-            judged = (ids <= END_ID) | (ids >= self.codec.first)
+            judged = self.codec.is_text(ids)
             total -= float(chances[judged].sum(dtype=np.float64))
             count += int(judged.sum())
         if not count:
@@ -116,10 +116,11 @@ class Language:
 
     def metrics(self, ids: Ids) -> dict[str, float]:
         """Perplexity, nats and bits of a token of a text [T], and n; labels are not judged."""
-        judged = self.chances(ids)[(ids <= END_ID) | (ids >= self.codec.first)]
+        judged = self.chances(ids)[self.codec.is_text(ids)]
         return running_metrics(-float(judged.sum(dtype=np.float64)), len(judged))
 
-    def _pieces(self, rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Piece]:
+    def pieces(self, rows: Iterable[Row | Mapping[str, Any]]) -> Iterator[Piece]:
+        """Rows as pieces of documents."""
         task = self.bundle.task
         return cut(map(attrgetter("text", "label"), map(task.read, rows)))
 

@@ -53,7 +53,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
 
     With `resume`, go on from the work folder: the Bundle is the same to the byte as without the stop.
     """
-    _require_libraries()
+    require_training()
     task = find(plan.task)
     _check_name(plan.folder)
     work = work_folder(plan.folder)
@@ -208,7 +208,8 @@ def train(
     return open_bundle(target)
 
 
-def _require_libraries() -> None:
+def require_training() -> None:
+    """Stop with a UsageError where what training needs is not installed."""
     # Beside a busy process, threads that spin while they wait can make a small step 40 times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read once, when torch is first imported
     missing = [

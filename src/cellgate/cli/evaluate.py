@@ -16,6 +16,7 @@ from cellgate.data.readers import Problems
 from cellgate.errors import UsageError
 from cellgate.language import Language
 
+_ADAPT_RATE = 1e-3
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
 
@@ -30,6 +31,18 @@ def evaluate(
     abstain_below: Annotated[
         float | None,
         Parameter(metavar="SHARE", help="Answer only where at least this sure, 0 to 1.", show_default="as trained"),
+    ] = None,
+    adapt: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Of a model that writes: judge it also while it learns from what it has read (dynamic evaluation; "
+            "needs the extra train).",
+        ),
+    ] = False,
+    adapt_rate: Annotated[
+        float | None, Parameter(metavar="RATE", help="How fast it learns then.", show_default="0.001")
     ] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
@@ -48,8 +61,11 @@ def evaluate(
     for note in source.notes:
         say(note)
     if task.running:
-        _foretell(bundle, source, reading, as_json=as_json)
+        rate = (adapt_rate if adapt_rate is not None else _ADAPT_RATE) if adapt or adapt_rate is not None else None
+        _foretell(bundle, source, reading, rate, as_json=as_json)
         return
+    if adapt or adapt_rate is not None:
+        raise UsageError(f"--adapt is for models that write, and {folder} answers ({bundle.manifest['task']})")
     problems = Problems()
     result = bundle.evaluate(source.records.read(problems))
     seconds = time.monotonic() - began
@@ -70,10 +86,18 @@ def evaluate(
     print("\n".join(("", *label_rows(result["labels"]))))
 
 
-def _foretell(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool) -> None:
-    """Say how well a running text is foretold."""
+def _foretell(bundle: Bundle, source: Source, reading: Reading, rate: float | None, *, as_json: bool) -> None:
+    """Say how well a running text is foretold: by the model as it stands, and where it goes on learning at a rate."""
     began, problems = time.monotonic(), Problems()
-    result = Language.of(bundle).evaluate(source.records.read(problems))
+    language = Language.of(bundle)
+    result = language.evaluate(source.records.read(problems))
+    if rate is not None:
+        from cellgate.training import require_training  # only here is torch needed
+
+        require_training()
+        from cellgate.adapting import Adapting, evaluate_adapting
+
+        result["adapted"] = evaluate_adapting(language, source.records.read(Problems()), Adapting(rate))
     seconds = time.monotonic() - began
     if problems.count:
         say(str(problems))
@@ -84,6 +108,9 @@ def _foretell(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool
         return
     print(f"On {result['n']:,} tokens ({clock(seconds)}):")
     print("\n".join(running_rows(result)))
+    if rate is not None:
+        print(f"\nLearning from what it has read (--adapt, rate {rate:g}), which is another figure:")
+        print("\n".join(running_rows(result["adapted"])))
 
 
 def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:

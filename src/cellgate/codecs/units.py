@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from cellgate.batch import Array, Ids, Ragged, pad
@@ -130,6 +131,11 @@ class UnitsCodec(SourceCodec):
         if self.tokenizer is not None:
             return ()
         return text if self.unit == "character" else cut_words(text, self.words)
+
+    def is_text(self, ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Which tokens are text, or its end; the others are labels, which are given."""
+        found: npt.NDArray[np.bool_] = (ids <= END_ID) | (ids >= self.first)
+        return found
 
     def label_id(self, label: str) -> int:
         """Number of a label; DataError for one that training never had."""
