@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cellgate import bench
-from cellgate.bench import child, invented, machine, quality, results, sets, tag_sets
+from cellgate.bench import child, invented, machine, quality, results, sets, tag_sets, text_sets
 from cellgate.bench.linear import Features, of_labels, yardstick
 from cellgate.bench.sets import Splits
 from cellgate.bench.sizes import Sizes
@@ -197,8 +197,8 @@ def test_a_wrong_name_stops_before_any_work() -> None:
     with pytest.raises(UsageError, match="did you mean 'kernels'"):
         next(bench.run("speed", ["kernel"]))
     assert bench.names("limits") == ["install", "startup", "lines", "stream", "large"]
-    assert bench.names("speed") == ["kernels", "train", "tagging"]
-    assert bench.names("quality") == sorted([*SIZES, *tag_sets.names()])
+    assert bench.names("speed") == ["kernels", "train", "tagging", "generate"]
+    assert bench.names("quality") == sorted([*SIZES, *tag_sets.names(), *text_sets.names()])
 
 
 def test_rows_written_are_the_rows_read(tmp_path: Path) -> None:

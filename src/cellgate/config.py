@@ -188,7 +188,7 @@ class WriterConfig(Options):
     """Width of the last layer's output, which is mapped to a token's vector where it is another; 0: `hidden`."""
     softmax: Literal["auto", "full", "sampled"] = "auto"
     """Over all tokens, or in training over a sample of them (Jean et al. 2015); auto: sampled above 20,000 tokens."""
-    samples: Count = 8_192
+    samples: Count = 4_096
     """Tokens drawn for the sample a step, beside those that stand in it."""
     token_dropout: Fraction = 0.0
     """Share of the tokens whose vector is blanked wherever it stands in a step's text."""

@@ -14,7 +14,6 @@ from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from cellgate.batch import Array, Floats, Ids
 from cellgate.bundle import Bundle
@@ -224,21 +223,32 @@ class Language:
 
 
 class _Steps:
-    """The graph, a token at a time."""
+    """The graph, a token at a time: it reads and writes arrays that are bound once, its state two sets in turn."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._session = bundle.graph.session
-        self._tokens = np.zeros((1, 1), np.int64)
-        self._inputs: dict[str, npt.NDArray[Any]] = {"tokens": self._tokens, "lengths": np.ones(1, np.int64)}
-        self._state = list(bundle.graph.initial_state(1))
-        self._inputs |= bundle.graph.initial_state(1)
+        self._token = np.zeros((1, 1), np.int64)
+        self._scores = np.zeros((1, 1, len(bundle.source)), np.float32)
+        length = np.ones(1, np.int64)
+        states = [bundle.graph.initial_state(1), bundle.graph.initial_state(1)]
+        self._arrays = (length, states)  # held, for what is bound are addresses
+        self._bindings = []
+        for before, after in (states, states[::-1]):
+            inputs = {"tokens": self._token, "lengths": length, **before}
+            outputs = {"scores": self._scores, **{f"{name}.next": array for name, array in after.items()}}
+            binding = bundle.graph.session.io_binding()
+            for name, array in inputs.items():
+                binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            for name, array in outputs.items():
+                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            self._bindings.append(binding)
 
     def read(self, token: int) -> Floats:
-        """Log-probabilities [V] of the token behind this one."""
-        self._tokens[0, 0] = token
-        scores, *after = self._session.run(None, self._inputs)
-        self._inputs.update(zip(self._state, after, strict=True))
-        found: Floats = scores[0, 0]
+        """Log-probabilities [V] of the token behind this one; they stand until the next is read."""
+        self._token[0, 0] = token
+        self._session.run_with_iobinding(self._bindings[0])
+        self._bindings.reverse()
+        found: Floats = self._scores[0, 0]
         return found
 
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from cellgate.bench.sizes import Sizes
 
 Bench = Literal["quality", "ablation", "speed", "cells", "limits"]
-SPEED = ("kernels", "train", "tagging")
+SPEED = ("kernels", "train", "tagging", "generate")
 
 
 def names(bench: Bench) -> list[str]:
     """Names of what can be measured: data sets of `quality`, parts of `cells`, measurements of the others."""
-    from cellgate.bench import cells, limits, quality, sets, tag_sets
+    from cellgate.bench import cells, limits, quality, sets, tag_sets, text_sets
 
     known = {
-        "quality": lambda: sorted([*sets.names(), *tag_sets.names()]),
+        "quality": lambda: sorted([*sets.names(), *tag_sets.names(), *text_sets.names()]),
         "ablation": lambda: list(quality.ABLATION_SETS),
         "speed": lambda: list(SPEED),
         "cells": cells.names,
@@ -66,12 +66,14 @@ def _speed(chosen: Sequence[str], seeds: Sequence[int], sizes: "Sizes | None") -
         if name not in SPEED:
             raise UsageError(f"no measurement {name!r}{nearest(name, SPEED) or f'; of speed: {listed(SPEED)}'}")
     require_extra(("torch", "onnx"))
-    from cellgate.bench import kernels, tagging, train
+    from cellgate.bench import generate, kernels, tagging, train
 
     for name in chosen:
         if name == "kernels":
             yield kernels.kernels(sizes or Sizes())
         elif name == "tagging":
             yield from tagging.tagging(sizes or Sizes())
+        elif name == "generate":
+            yield generate.generate(sizes or Sizes())
         else:
             yield train.train(sizes or Sizes(), seeds or train.SEEDS)

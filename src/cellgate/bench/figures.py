@@ -105,7 +105,7 @@ def count(value: float) -> str:
 
 def number(value: float) -> str:
     """Write a number as it is."""
-    return f"{value:g}"
+    return f"{value:.5g}"
 
 
 def times(value: float) -> str:

@@ -10,12 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellgate.bench import linear, sets, tag_sets
+import numpy as np
+
+from cellgate.batch import Ids
+from cellgate.bench import linear, sets, tag_sets, text_sets
 from cellgate.bench.child import CELLGATE, folder_bytes, run
+from cellgate.bench.kneser_ney import KneserNey
 from cellgate.bench.machine import Record, require_extra, stamp
 from cellgate.bench.sets import Splits
+from cellgate.bundle import Bundle, open_bundle
+from cellgate.data.readers import open_table
 from cellgate.errors import WorkError
-from cellgate.metrics import LabelScore
+from cellgate.language import Language
+from cellgate.metrics import LabelScore, running_metrics
 
 SEEDS = (0,)
 _ABLATED: dict[str, tuple[str, ...]] = {  # what is left out or put in place, and the settings that do it
@@ -40,12 +47,15 @@ def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Reco
     `cellgate train` process, preparing and exporting included.
     """
     require_extra()
+    own = {"tag": (tag_sets, _measure_tags), "generate": (text_sets, _measure_text)}
+    kinds = {name: task for task, (known, _) in own.items() for name in known.names()}
+    for name in names:  # a wrong name stops before hours of work
+        (own[kinds[name]][0].find if name in kinds else sets.find)(name)
     for name in names:
-        (tag_sets if name in tag_sets.names() else sets).find(name)  # a wrong name stops before hours of work
-    for name in names:
-        if name in tag_sets.names():
+        if name in kinds:
+            measure = own[kinds[name]][1]
             for seed in seeds:
-                yield {"bench": "quality", "set": name, "seed": seed, "task": "tag", **_measure_tags(name, seed)}
+                yield {"bench": "quality", "set": name, "seed": seed, "task": kinds[name], **measure(name, seed)}
             continue
         folds = sets.folds(name)
         yardstick = _mean([linear.yardstick(splits) for splits in folds])
@@ -109,6 +119,45 @@ def _measure_tags(name: str, seed: int) -> Record:
             "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
             **about,
         }
+
+
+def _measure_text(name: str, seed: int) -> Record:
+    """A language model's figures on test as it stands, and while it learns from what it has read; n-grams' beside."""
+    with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made:
+        folder = Path(made)
+        found = text_sets.files(name, folder)
+        dev = [] if found.dev is None else ["--dev", str(found.dev)]
+        command = [*CELLGATE, "train", "generate", str(found.train), *dev, "-o", name, *found.flags]
+        command += ["--train.seed", str(seed)]
+        about = stamp([word if "/" not in word else Path(word).name for word in command])
+        trained = run(command, folder)
+        asked = run([*CELLGATE, "evaluate", name, str(found.test), "--adapt", "--json"], folder)
+        told = json.loads(asked.stdout)
+        manifest = json.loads((folder / name / "bundle.json").read_text("utf-8"))
+        return {
+            **{key: told[key] for key in ("perplexity", "nats", "bits_per_character", "unknown", "n", "adapted")},
+            "dev": manifest["metrics"]["dev"],
+            "kneser_ney": ngrams(open_bundle(folder / name), [found.train], found.test),
+            "train_tokens": manifest["data"]["tokens"],
+            "train_seconds": round(trained.seconds, 1),
+            "peak_mb": round(trained.memory.peak_rss / 1e6, 1),
+            "evaluate_seconds": round(asked.seconds, 1),
+            "bundle_mb": round(folder_bytes(folder / name) / 1e6, 2),
+            **about,
+        }
+
+
+def ngrams(bundle: Bundle, train: Sequence[Path], test: Path) -> Record:
+    """How well 5-grams of the training files foretell `test`, with the tokens of a Bundle."""
+    language = Language.of(bundle)
+
+    def tokens(paths: Sequence[Path]) -> Ids:
+        table = open_table(paths, plain="stream")
+        rows = ({"text": row.values["text"]} for row in table.rows({"text": "text"}))
+        return np.concatenate(language.codec.stream(language.pieces(rows)))
+
+    learned, judged = KneserNey.learn(tokens(train), len(language.codec)), tokens([test])
+    return {**running_metrics(-float(learned.log_probabilities(judged).sum()), len(judged)), "longest": 5}
 
 
 def _command(name: str, splits: Splits, seed: int, folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The tables of `kernels`, `train` and `tagging`: several contestants a record, so a row each or a column each."""
+"""The tables of `kernels`, `train`, `tagging` and `generate`: several contestants a record, a row or a column each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -52,6 +52,12 @@ _ONE_TOKEN = {"onnxruntime": Target(1.0, at_least=True)}
 
 _ARMS = {"ours": "ours", "padded": "torch padded", "packed": "torch packed"}
 _FASTER = {"padded": Target(3, at_least=True), "packed": Target(15, at_least=True)}
+
+_FASTER_THAN_TORCH = Target(2.5, at_least=True)
+_WRITING = {
+    Figure("writing.float_characters_per_second", "written, float [characters/s]", count): Target(1_700, at_least=True),
+    Figure("writing.int8_characters_per_second", "written, int8 [characters/s]", count): Target(3_000, at_least=True),
+}
 
 _TAGGERS = {"ours": "ours", "flair": "Flair"}
 _ANSWERED = (
@@ -193,6 +199,21 @@ def tagging(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]
             rows.append((group.item, words, *taken, *group.stamp(named)))
     names = ("set, trained", "tagger", "tokens/s", "ours is faster", "peak memory", "threads", "versions", *STAMP)
     return [Table(head, tuple(answered)), Table(names, tuple(rows))]
+
+
+def generate(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table]:
+    """A row a kind of token that is trained on; then what is written."""
+    rows, written = [], []
+    for group in groups:
+        newest = group.records[-1]
+        for kind, told in newest["training"].items():
+            rates = (count(told[f"{name}_tokens_per_second"]) for name in ("ours", "torch"))
+            faster = _FASTER_THAN_TORCH.beside(told["ours_is_faster"], times)
+            rows.append((kind, *rates, faster, number(newest["threads"]), *group.stamp(named)))
+        cells = [cell(group, figure, target) for figure, target in _WRITING.items()]
+        written.append((*cells, *group.stamp(named)))
+    head = ("tokens", "ours, tokens/s", "plain torch, tokens/s", "ours is faster", "threads", *STAMP)
+    return [Table(head, tuple(rows)), Table((*(figure.heading for figure in _WRITING), *STAMP), tuple(written))]
 
 
 def trained(groups: Sequence[Group]) -> list[str]:

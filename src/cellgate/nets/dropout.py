@@ -14,6 +14,13 @@ def locked(x: Tensor, share: float) -> Tensor:
     return x * (keep / (1.0 - share))
 
 
+def dropped(weights: Tensor, share: float) -> Tensor:
+    """Drop single weights (DropConnect, Wan et al. 2013)."""
+    if share == 0.0:
+        return weights
+    return weights * ((torch.rand(weights.shape) >= share) / (1.0 - share))
+
+
 def blank(x: Tensor, share: float) -> Tensor:
     """Blank whole tokens of x [B, T, D] (word dropout, Iyyer et al. 2015)."""
     if share == 0.0:

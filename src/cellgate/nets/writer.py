@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cellgate.config import TrainConfig, WriterConfig
-from cellgate.nets.dropout import drop_rows, locked, locked_types
+from cellgate.nets.dropout import drop_rows, dropped, locked, locked_types
 from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.sampled import Sample, sampled_loss
 from cellgate.nets.tables import Table
@@ -79,16 +79,16 @@ class Writer(Net):
         """Outputs of the last layer [B, T, H], as they are and dropped, and the state after them."""
         config = self.config
         after: dict[str, Tensor] = {}
-        y = dropped = torch.empty(0)
+        y = thinned = torch.empty(0)
         for place, layer in enumerate(self._weights):
             weights = Weights(**layer)
             if self.training:
-                weights = weights._replace(w_h=F.dropout(weights.w_h, config.weight_dropout))
+                weights = weights._replace(w_h=dropped(weights.w_h, config.weight_dropout))
             y, last = lstm(x, weights, State(state[f"layer{place}.h"], state[f"layer{place}.c"]), lengths)
             after |= {f"layer{place}.{name}": value for name, value in last._asdict().items() if value is not None}
             share = config.layer_dropout if place + 1 < len(self._weights) else config.output_dropout
-            x = dropped = locked(y, share) if self.training else y
-        return y, dropped, after
+            x = thinned = locked(y, share) if self.training else y
+        return y, thinned, after
 
     def _mapped(self, y: Tensor) -> Tensor:
         """Outputs [..., H] as vectors like those of tokens [..., D]."""
@@ -116,15 +116,15 @@ class Writer(Net):
         if self.training:
             table = locked_types(drop_rows(table, config.token_dropout), config.embedding_dropout)
         lengths = inputs["lengths"]
-        y, dropped, after = self._read(Rows(table, places), lengths, state or self.initial_state(len(lengths)))
-        vectors = self._mapped(dropped).flatten(0, 1)
+        y, thinned, after = self._read(Rows(table, places), lengths, state or self.initial_state(len(lengths)))
+        vectors = self._mapped(thinned).flatten(0, 1)
         scores = torch.addmm(self.bias[sampled] if self._samples else self.bias, vectors, output.t())
         if self._samples:
             loss = sampled_loss(scores, sampled, log_chances, following)
         else:
             loss = F.cross_entropy(scores, following)
         if self.training:
-            loss = loss + config.activation_penalty * dropped.square().mean()
+            loss = loss + config.activation_penalty * thinned.square().mean()
             loss = loss + config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
         return loss, after
 
