@@ -32,7 +32,7 @@ from cellgate.fit.events import Note, Step
 from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
 from cellgate.fit.lanes import Lanes
 from cellgate.fit.loop import fit
-from cellgate.language import Language, Length
+from cellgate.language import Language, Length, surprise
 from cellgate.nets import Net, Writer
 from cellgate.nets.sampled import Sample, sampled_loss
 from cellgate.nets.tables import Table
@@ -573,6 +573,22 @@ def test_a_model_that_goes_on_learning_foretells_a_text_that_repeats_itself_bett
     first = evaluate_adapting(language, few)
     assert math.isclose(first["nats"], language.evaluate(few)["nats"], rel_tol=1e-4)
     assert (language.bundle.folder / "weights.safetensors").read_bytes() == before
+
+
+def test_the_report_shows_what_surprises_and_what_is_written_whatever_a_text_holds(tmp_path):
+    texts = ["<b>bold</b> & plain\n"] * 60
+    train("generate", rows(texts), folder=tmp_path / "b", config=SMALL)
+    page = (tmp_path / "b" / "report.html").read_text("utf-8")
+    assert "perplexity" in page
+    assert "<svg" in page
+    assert "<b>bold" not in page
+    assert "&lt;" in page
+    card = (tmp_path / "b" / "README.md").read_text("utf-8")
+    assert "nats a token" in card
+
+
+def test_how_much_a_token_surprises():
+    assert [surprise(math.log(share)) for share in (0.5, 0.05, 0.005, 0.0005)] == [0, 1, 2, 3]
 
 
 # A text that comes in pieces

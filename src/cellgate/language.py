@@ -27,9 +27,15 @@ from cellgate.task import Row
 Ended = Literal["stop", "end", "length"]
 """Why a text ends: a stop string came, its document ended, or it has all tokens asked for."""
 
+_SURPRISING = tuple(math.log(share) for share in (0.1, 0.01, 0.001))
 _SCORES = 2**21  # log-probabilities that a run of the graph gives at most
 _WINDOW = 512  # tokens of a run
 _PRIMED = 2_000  # tokens of a prompt's end that are read; no more is remembered
+
+
+def surprise(log_probability: float) -> int:
+    """How much a token of this log-probability [nats] surprises, 0 to 3: likelier than 10 %, 1 %, 0.1 %, or less."""
+    return sum(log_probability < border for border in _SURPRISING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,10 @@ class Language:
     def score(self, text: str, label: str | None = None) -> Scored:
         """How probable a text is as a document of its own, token by token, its end included where it has one."""
         (tokens, *rest) = self.codec.stream(cut([(text, label)]))
-        ids = np.concatenate([tokens, *rest])[len(self.codec.before(label)) - 1 :]
+        return self.scored(np.concatenate([tokens, *rest])[len(self.codec.before(label)) - 1 :], label)
+
+    def scored(self, ids: Ids, label: str | None = None) -> Scored:
+        """As `score`, of a text's tokens [T]."""
         found = np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
         names, typing = self.bundle.target.labels, self.codec.typing()
         shown = tuple(typing.of(token) if token >= self.codec.first else names[token] for token in ids.tolist())

@@ -1,6 +1,7 @@
 """How a task that reads a running text is trained: prepare, fit, export, compare; the Bundle is left staged."""
 
 import json
+import math
 import shutil
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,8 @@ from cellgate.config import TaskConfig
 from cellgate.fit.events import Event, Work
 from cellgate.fit.prepare import is_prepared
 from cellgate.fit.prepare_text import PreparedText, load_prepared_text, prepare_text, text_notes
-from cellgate.language import Language
+from cellgate.language import Language, Length, surprise
+from cellgate.report import Course, LanguageReport, language_html
 from cellgate.task import Row, Task
 from cellgate.version import __version__
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from cellgate.nets import Net
 
 _COMPARED = 1_000  # dev tokens that the graphs are compared with torch on
+_SHOWN, _SAMPLES = 2_000, 3  # dev tokens and texts written, for the report
 _JUDGED = 50_000  # dev tokens the Bundle's metrics are of, at most
 
 
@@ -38,6 +41,7 @@ class Written:
     """What is to be trained, as `training.Plan` has it, with its task."""
 
     name: str
+    folder_name: str  # what the Bundle will be called
     task: Task
     config: TaskConfig
     train: Iterable[Row]
@@ -97,8 +101,26 @@ def _write(
     manifest |= {"metrics": {"dev": parity["float"]}}
     (staged / "README.md").write_text(language_card(manifest), "utf-8")
     seal(staged, manifest)
+    report = _report(given.folder_name, manifest, prepared, Language.of(open_bundle(staged)))
+    (staged / "report.html").write_text(language_html(report), "utf-8")
     metrics: Mapping[str, float] = parity["float"]
     return metrics
+
+
+def _report(name: str, manifest: Mapping[str, Any], prepared: PreparedText, language: Language) -> LanguageReport:
+    course = manifest["course"]
+    scored = language.scored(prepared.dev[:_SHOWN])
+    chances = scored.log_probabilities.tolist()
+    return LanguageReport(
+        name=name,
+        task=manifest["task"],
+        unit=prepared.source.unit,
+        tokens=prepared.facts.tokens,
+        metrics=manifest["metrics"]["dev"],
+        course=Course(course["losses"], tuple(math.exp(-score) for score in course["scores"]), course["kept_epoch"]),
+        judged=tuple((token, surprise(chance)) for token, chance in zip(scored.tokens, chances, strict=True)),
+        written=tuple("".join(language.write(length=Length(200), number=number)) for number in range(_SAMPLES)),
+    )
 
 
 def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
 
 def _written(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
     """Train on a running text."""
-    metrics = yield from train_text(Written(plan.task, task, plan.config, plan.train, plan.dev, plan.origin), work)
+    metrics = yield from train_text(
+        Written(plan.task, plan.folder.name, task, plan.config, plan.train, plan.dev, plan.origin), work
+    )
     replace_bundle(work / "bundle", plan.folder)
     yield Done("the Bundle is written", metrics)
 

@@ -15,14 +15,13 @@ from cellgate.cli.sources import Reading
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.readers import decode_lines, open_table
 from cellgate.errors import UsageError
-from cellgate.language import Language, Scored
+from cellgate.language import Language, Scored, surprise
 
 _USAGE = "Usage: cellgate score FOLDER [TEXT... | FILE... | -] [OPTIONS]"
 _EXAMPLE = "Example: cellgate score plays 'Wherefore art thou Romeo?' --by token"
 APP = App(name="score", usage=_USAGE, help_epilogue=_EXAMPLE)
 By = Literal["token", "line", "document"]
 Form = Literal["text", "jsonl", "html"]
-_SURPRISING = ((0.001, 3), (0.01, 2), (0.1, 1))  # probability below which a token is marked, and how strongly
 _COLOURS = {1: "33", 2: "31", 3: "1;31"}  # of a terminal: yellow, red, bold red
 
 
@@ -116,13 +115,8 @@ def _pairs(part: Scored) -> Iterator[tuple[str, float]]:
     return zip(part.tokens, part.log_probabilities.tolist(), strict=True)
 
 
-def _strength(chance: float) -> int:
-    """How surprising a token of this log-probability is, 0 to 3."""
-    return next((strength for below, strength in _SURPRISING if chance < math.log(below)), 0)
-
-
 def _coloured(token: str, chance: float) -> str:
-    strength = _strength(chance)
+    strength = surprise(chance)
     return f"\x1b[{_COLOURS[strength]}m{token}\x1b[0m" if strength and sys.stdout.isatty() else token
 
 
@@ -140,7 +134,7 @@ mark { color: #111; border-radius: .2em; }
 
 
 def _marked(token: str, chance: float) -> str:
-    strength, shown = _strength(chance), html.escape(token)
+    strength, shown = surprise(chance), html.escape(token)
     if not strength:
         return shown
     return f'<mark class="s{strength}" title="probability {math.exp(chance):.2g}">{shown}</mark>'

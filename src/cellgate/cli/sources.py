@@ -22,7 +22,7 @@ from cellgate.task import Row, Task, find, names
 
 FILES_HELP = (
     "Files or patterns: CSV, TSV, JSON lines, fastText lines, CoNLL, CoNLL-U (each also .gz), Parquet; a folder that "
-    "holds a folder of texts for each label; `-`: standard input."
+    "holds a folder of texts for each label; for `generate` also plain text; `-`: standard input."
 )
 _ENDS_BYTES = 1 << 20
 _SAMPLE_ROWS = 1000

@@ -199,6 +199,7 @@ def _report_language(folder: Path, manifest: Mapping[str, Any], how: str) -> Non
     print("\n".join(running_rows(metrics)))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
+    print(f"\nHow it went and what surprises it: {folder}/report.html")
     print("\nThose tokens chose the checkpoint; a text it has never met is the fairer judge:")
     print(f"  cellgate evaluate {folder} TEST.txt")
     print("Have it write, or judge a text:")

@@ -5,8 +5,20 @@
 Nothing is read or written here, and nothing is computed by a net.
 """
 
+from cellgate.report.language import LanguageReport, language_html
 from cellgate.report.page import report_html
 from cellgate.report.tables import worst
 from cellgate.report.values import Certainty, Course, DevAnswers, Disagreement, Report, Texts
 
-__all__ = ["Certainty", "Course", "DevAnswers", "Disagreement", "Report", "Texts", "report_html", "worst"]
+__all__ = [
+    "Certainty",
+    "Course",
+    "DevAnswers",
+    "Disagreement",
+    "LanguageReport",
+    "Report",
+    "Texts",
+    "language_html",
+    "report_html",
+    "worst",
+]
