@@ -51,7 +51,6 @@ def evaluate(
     """Answer every row of the files and compare."""
     if not files:
         raise UsageError("no file was named to evaluate on; give one or more, such as test.csv")
-    began = time.monotonic()
     bundle = open_bundle(folder)
     if abstain_below is not None:
         bundle = bundle.abstaining_below(abstain_below)
@@ -66,7 +65,12 @@ def evaluate(
         return
     if adapt or adapt_rate is not None:
         raise UsageError(f"--adapt is for models that write, and {folder} answers ({bundle.manifest['task']})")
-    problems = Problems()
+    _compare(bundle, source, reading, as_json=as_json)
+
+
+def _compare(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool) -> None:
+    """Say how many answers are right."""
+    began, problems = time.monotonic(), Problems()
     result = bundle.evaluate(source.records.read(problems))
     seconds = time.monotonic() - began
     if problems.count:
@@ -75,15 +79,21 @@ def evaluate(
     if result["cut"]:
         say(f"warning: {cut_short(result['cut'], result['n'], bundle.source.max_tokens)}")
     if as_json:
-        skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
-        facts = {"task": bundle.manifest["task"], "folder": folder, **result, **skipped, "seconds": round(seconds, 3)}
-        print(json.dumps(facts, ensure_ascii=False))
+        _print_json(bundle, result, problems, reading, seconds)
         return
     print(f"On {result['n']:,} rows ({clock(seconds)}):")
     print("\n".join(metric_rows(bundle.target, result)))
     if "mistakes" in result:
         print("\n".join(("", *mistake_rows(result["mistakes"]))))
     print("\n".join(("", *label_rows(result["labels"]))))
+
+
+def _print_json(
+    bundle: Bundle, result: Mapping[str, Any], problems: Problems, reading: Reading, seconds: float
+) -> None:
+    skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
+    about = {"task": bundle.manifest["task"], "folder": str(bundle.folder)}
+    print(json.dumps({**about, **result, **skipped, "seconds": round(seconds, 3)}, ensure_ascii=False))
 
 
 def _foretell(bundle: Bundle, source: Source, reading: Reading, rate: float | None, *, as_json: bool) -> None:
@@ -102,9 +112,7 @@ def _foretell(bundle: Bundle, source: Source, reading: Reading, rate: float | No
     if problems.count:
         say(str(problems))
     if as_json:
-        skipped = {"skipped_rows": problems.count} if reading.skip_bad_rows else {}
-        facts = {"task": bundle.manifest["task"], "folder": str(bundle.folder), **result, **skipped}
-        print(json.dumps({**facts, "seconds": round(seconds, 3)}, ensure_ascii=False))
+        _print_json(bundle, result, problems, reading, seconds)
         return
     print(f"On {result['n']:,} tokens ({clock(seconds)}):")
     print("\n".join(running_rows(result)))
