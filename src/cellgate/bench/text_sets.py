@@ -51,7 +51,7 @@ def _tiny_shakespeare(folder: Path, made: Path) -> TextFiles:
     end = len(text) * (_PART - 1) // _PART
     (made / "train.txt").write_text(text[:end], "utf-8")
     (made / "test.txt").write_text(text[end:], "utf-8")
-    flags = ("--text.unit", "character", "--train.dev-fraction", "0.05", "--train.epochs", "8")
+    flags = ("--text.unit", "character", "--train.dev-fraction", "0.05", "--train.epochs", "6")
     return TextFiles(made / "train.txt", None, made / "test.txt", flags)
 
 
