@@ -28,7 +28,9 @@ class Config(TaskConfig):
 
     text: UnitsConfig = UnitsConfig()
     writer: WriterConfig = WriterConfig()
-    train: TrainConfig = TrainConfig(batch_rows=16, batch_tokens=1_024, learning_rate=0.005, weight_decay=1e-5, clip=0.5)
+    train: TrainConfig = TrainConfig(
+        batch_rows=16, batch_tokens=1_024, learning_rate=0.005, weight_decay=1e-5, clip=0.5
+    )
 
     @model_validator(mode="after")
     def _no_answers(self) -> Self:
