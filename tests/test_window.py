@@ -258,6 +258,9 @@ def test_dev_chooses_the_share(worths: tuple[float, ...], chosen: float) -> None
     assert (told["linear_share"], float(net.share)) == (chosen, chosen)
     assert (told["recurrent_alone"], told["linear_alone"]) == (worths[0], worths[-1])
     assert told["together"] == worths[shares.index(chosen)]
+    left = {0.0: {"recurrent"}, 1.0: {"linear"}}.get(chosen, {"recurrent", "linear"})
+    assert {name.split(".")[1] for name, _ in net.named_parameters()} == left
+    assert net(inputs, {})[0]["scores"].shape == (*tags.shape, SPANS.tags)
 
 
 ROWS = [

@@ -91,11 +91,13 @@ class Tagger(Net):
 
     @torch.no_grad()
     def calibrate(self, batches: Iterator[tuple[Tensors, Tensors]], worth: Callable[[], float]) -> dict[str, float]:
-        """Choose `share`, then `slope`, by dev; tells the worth of each half, and what was chosen."""
+        """Choose `share`, then `slope`, by dev; a half without a share goes. Tells each one's worth and both."""
         if len(self._halves) > 1:
             found = {share: self._worth_of(share, worth) for share in _SHARES}
             best = max(_SHARES, key=lambda share: (_voted(found, share), -abs(share - _USUAL_SHARE)))
             self.share.fill_(best)
+            if best in (0.0, 1.0):
+                self._leave("linear" if best else "recurrent")
             told = {"recurrent_alone": found[0.0], "linear_alone": found[1.0], "linear_share": best}
         else:
             told = {f"{name}_alone": worth() for name in self._halves}
@@ -110,6 +112,11 @@ class Tagger(Net):
                 losses[place] += Crf.loss_of(emissions * slope, transitions * slope, target["tags"][known], lengths)
         self.slope.fill_(_SLOPES[int(losses.argmin())])
         return told | {"together": worth(), "temperature": 1 / float(self.slope)}
+
+    def _leave(self, name: str) -> None:
+        """Drop the other half, which has no say: what answers need not carry it."""
+        self._halves = {name: self._halves[name]}
+        self.each = nn.ModuleDict(self._halves)
 
     def _worth_of(self, share: float, worth: Callable[[], float]) -> float:
         self.share.fill_(share)

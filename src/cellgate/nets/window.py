@@ -46,6 +46,7 @@ class Window(Emitter):
     """
 
     index: Tensor
+    hashes: Tensor
     rate = 5.0  # a feature is seen in few batches
 
     def __init__(self, config: WindowConfig, sizes: TextSizes, crf: Crf) -> None:
@@ -111,6 +112,7 @@ class Window(Emitter):
         if self.words:
             parts = [torch.cat(self._read(part)[:, 1:].unbind(), 1) for part in torch.split(spelling, _AT_ONCE)]
             self.settled = Table(torch.cat(parts).half().float())
+            self.register_buffer("hashes", _hashes(spelling))
 
     def _around(self, inputs: Tensors) -> list[Tensor]:
         """For each offset, the type that stands there [B, T], counted from 1; 0 is no token."""
@@ -125,14 +127,22 @@ class Window(Emitter):
         tokens, lengths = inputs["tokens"], inputs["lengths"]
         types = dict(zip(_OFFSETS, self._around(inputs), strict=True))
         found: list[Tensor] = []
-        for view, ngrams in ((inputs["spelling"], self.ngrams), (_shape(inputs["spelling"]), _SHAPES)):
-            hashes = F.pad(token_hashes(view), (1, 0), value=START)
+        for hashes, ngrams in zip(self._views(inputs).unbind(1), (self.ngrams, _SHAPES), strict=True):
             for offsets in ngrams:
                 kind = len(_OFFSETS) * 8 + len(found)
                 found.append(feature_hashes(kind, [hashes[types[offset]] for offset in offsets]))
         grams = torch.stack(found, 2).flatten(0, 1)
         inside = (torch.arange(tokens.shape[1])[None, :] < lengths[:, None]).flatten()
         return grams, inside[:, None].expand(grams.shape)
+
+    def _views(self, inputs: Tensors) -> Tensor:
+        """Hashes of no token and of each type, as it is and of its shape [1 + U, 2]."""
+        if self.settled is None:
+            return F.pad(_hashes(inputs["spelling"]), (0, 0, 1, 0), value=START)
+        words = inputs["words"]
+        unknown = torch.nonzero(words == _UNKNOWN)[:, 0]
+        known = F.pad(self.hashes[words], (0, 0, 1, 0), value=START)
+        return known.index_copy(0, unknown + 1, _hashes(inputs["spelling"][unknown]))
 
     def _of_types(self, spelling: Tensor) -> list[tuple[Tensor, Tensor]]:
         """For each offset, hashes of the features of no token and of each type [1 + U, F], and whether they exist."""
@@ -181,6 +191,11 @@ class Window(Emitter):
         """Take the sizes from what is loaded: they were learned from data, not set."""
         self._allocate(len(state_dict[prefix + "rows.weight"]) - 1, len(state_dict[prefix + "index"]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _hashes(spelling: Tensor) -> Tensor:
+    """Hashes of tokens spelled [U, C], as they are and of their shapes [U, 2]."""
+    return torch.stack([token_hashes(spelling), token_hashes(_shape(spelling))], 1)
 
 
 def _shape(spelling: Tensor) -> Tensor:
