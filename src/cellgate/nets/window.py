@@ -161,20 +161,20 @@ class Window(Emitter):
             found.append((hashes, exists))
         return found
 
-    def _kept(self, hashes: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of features, and their weights: 0 for what was not kept, does not exist, or is dropped in training."""
-        numbers = self.index[hashes % len(self.index)].to(torch.int64)
-        read = exists & (numbers > 0)
-        if not self.training:
-            return numbers, read.to(torch.float32)
-        keep = torch.rand(read.shape) >= self.config.dropout
-        return numbers, (read & keep) / (1.0 - self.config.dropout)
+    def _kept(self, hashes: Tensor, exists: Tensor) -> Tensor:
+        """Rows of features, 0 for what was not kept or does not exist."""
+        return self.index[hashes % len(self.index)].to(torch.int64) * exists
 
-    def _sums(self, parts: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """Scores [R, K] of each part's features."""
-        rows, places = self.rows(torch.cat([numbers.flatten() for numbers, _ in parts]))
-        split = places.split([numbers.numel() for numbers, _ in parts])
-        return sum_rows(rows, [(part.view_as(w), w) for part, (_, w) in zip(split, parts, strict=True)])
+    def _sums(self, parts: list[Tensor]) -> list[Tensor]:
+        """Scores [R, K] of each part's features [R, F], some of which are dropped in training."""
+        rows, places = self.rows(torch.cat([numbers.flatten() for numbers in parts]))
+        split = places.split([numbers.numel() for numbers in parts])
+        found = [place.view_as(numbers) for place, numbers in zip(split, parts, strict=True)]
+        if not self.training:
+            return [F.embedding(place, rows).float().sum(1) for place in found]  # row 0 is all 0
+        share = self.config.dropout
+        kept = [((numbers > 0) & (torch.rand(numbers.shape) >= share)) / (1.0 - share) for numbers in parts]
+        return sum_rows(rows, list(zip(found, kept, strict=True)))
 
     def _read(self, spelling: Tensor) -> Tensor:
         """What no token and types spelled [U, C] bring to the places around them [offsets, 1 + U, K]."""
