@@ -18,7 +18,7 @@ from cellgate.errors import UsageError
 from cellgate.language import Language, Scored, surprise
 
 _USAGE = "Usage: cellgate score FOLDER [TEXT... | FILE... | -] [OPTIONS]"
-_EXAMPLE = "Example: cellgate score plays 'Wherefore art thou Romeo?' --by token"
+_EXAMPLE = "Example: cellgate score plays 'The wind turned before noon.' --by token"
 APP = App(name="score", usage=_USAGE, help_epilogue=_EXAMPLE)
 By = Literal["token", "line", "document"]
 Form = Literal["text", "jsonl", "html"]

@@ -14,7 +14,7 @@ from cellgate.language import Ended, Language, Length
 from cellgate.sampling import Sampling, Verse
 
 _USAGE = "Usage: cellgate write FOLDER [PROMPT | -] [OPTIONS]"
-_EXAMPLE = "Example: cellgate write plays 'ROMEO:' --length 300 --temperature 0.7"
+_EXAMPLE = "Example: cellgate write plays 'CAPTAIN:' --length 300 --temperature 0.7"
 APP = App(name="write", usage=_USAGE, help_epilogue=_EXAMPLE)
 _SHOWN = 20  # unknown characters of a prompt that are named
 
