@@ -30,7 +30,7 @@ from cellgate.data.streams import Stream
 from cellgate.errors import DataError, UsageError, WorkError
 from cellgate.fit.events import Note, Step
 from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
-from cellgate.fit.lanes import Lanes
+from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
 from cellgate.language import Language, Length, surprise
 from cellgate.nets import Net, Writer
@@ -631,3 +631,10 @@ def test_a_session_tells_what_the_whole_tells_and_goes_on_in_another(log, langua
     made = np.concatenate([each for each in scores if each.size])
     found = [made[place, token] for place, token in enumerate(language.codec.ids(text))]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@given(length=st.integers(8, 3_000), usual=st.integers(1, 300), seed=st.integers(0, 50))
+def test_no_step_of_a_lane_is_too_short_to_learn_from(length, usual, seed):
+    ends = _ends(length, usual, seed, epoch=0)
+    assert (ends[0], ends[-1]) == (0, length)
+    assert np.diff(ends).min() >= _SHORTEST

@@ -57,13 +57,15 @@ class Lanes(Feed):
 
 
 def _ends(length: int, usual: int, seed: int, epoch: int) -> Ints:
-    """Where each step begins in a lane of so many tokens, and where the last one ends."""
+    """Where each step begins in a lane of so many tokens, and where the last one ends; none has less than 8 tokens."""
     random = np.random.default_rng([seed, epoch, usual])
     ends = [0]
     while ends[-1] < length:
         base = usual / 2 if random.random() < _SHORT else usual
         ends.append(ends[-1] + max(_SHORTEST, round(random.normal(base, min(_SPREAD, usual / 8)))))
     ends[-1] = length
+    if len(ends) > 2 and length - ends[-2] < _SHORTEST:
+        del ends[-2]
     return np.array(ends)
 
 

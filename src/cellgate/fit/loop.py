@@ -77,8 +77,7 @@ def fit(
         if progress.epoch - progress.kept_epoch >= config.patience:
             reason = f"no better dev metric for {config.patience} epochs"
             break
-    net.load_state_dict(progress.kept_weights)
-    net.eval()
+    _take_best(net, progress, checkpoint)
     yield Done(reason, {"steps": progress.step, "kept_epoch": progress.kept_epoch})
     return progress
 
@@ -95,9 +94,20 @@ def _given_up(progress: Progress, checkpoint: Path) -> str:
     """Why training ends before its time: too many losses were no numbers. WorkError where no epoch was done before."""
     why = f"the loss of {progress.skipped} steps was no number"
     if not progress.kept_weights:
-        remedy = f"delete {checkpoint.parent} and train with a lower --train.learning-rate"
-        raise WorkError(f"{why}, before any epoch was done: {remedy}")
+        raise WorkError(f"{why}, before any epoch was done: {_remedy(checkpoint)}")
     return f"{why}: training ends with the best epoch before (a lower --train.learning-rate may help)"
+
+
+def _take_best(net: Net, progress: Progress, checkpoint: Path) -> None:
+    """Leave the net with the weights of its best epoch; WorkError where there is none."""
+    if not progress.kept_weights:
+        raise WorkError(f"no epoch could be judged: what the net says of dev is no number; {_remedy(checkpoint)}")
+    net.load_state_dict(progress.kept_weights)
+    net.eval()
+
+
+def _remedy(checkpoint: Path) -> str:
+    return f"delete {checkpoint.parent} and train with a lower --train.learning-rate"
 
 
 @flushed_denormals()

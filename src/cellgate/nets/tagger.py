@@ -118,6 +118,13 @@ class Tagger(Net):
         self._halves = {name: self._halves[name]}
         self.each = nn.ModuleDict(self._halves)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        """Keep the halves that were kept: dev chose them, not the settings."""
+        kept = [name for name in self._halves if any(key.startswith(f"{prefix}each.{name}.") for key in state_dict)]
+        if len(kept) < len(self._halves):
+            self._leave(*kept)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def _worth_of(self, share: float, worth: Callable[[], float]) -> float:
         self.share.fill_(share)
         return worth()

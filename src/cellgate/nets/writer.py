@@ -125,7 +125,8 @@ class Writer(Net):
             loss = F.cross_entropy(scores, following)
         if self.training:
             loss = loss + config.activation_penalty * thinned.square().mean()
-            loss = loss + config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
+            if y.shape[1] > 1:
+                loss = loss + config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
         return loss, after
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
