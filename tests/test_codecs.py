@@ -19,10 +19,22 @@ from hypothesis import strategies as st
 
 from cellgate import codecs
 from cellgate.batch import Array, Ragged, Scores
-from cellgate.codecs import Decision, LabelCodec, LabelSetCodec, SpanCodec, TextCodec, TokenTagCodec, learn_labels
+from cellgate.codecs import (
+    Decision,
+    LabelCodec,
+    LabelSetCodec,
+    NextCodec,
+    SourceCodec,
+    SpanCodec,
+    TextCodec,
+    TokenTagCodec,
+    UnitsCodec,
+    learn_labels,
+)
 from cellgate.codecs.target import NEVER_SEEN, OUTSIDE, UNSEEN
 from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
-from cellgate.config import TextConfig
+from cellgate.codecs.units import cut
+from cellgate.config import TextConfig, UnitsConfig
 from cellgate.errors import BundleError, DataError
 from cellgate.spans import Span
 from cellgate.text.lexicon import Lexicon
@@ -38,6 +50,10 @@ TEXTS = ENGLISH + CHINESE
 
 def text_codec(unit: Unit = "word", max_tokens: int = 1_000, min_count: int = 1) -> TextCodec:
     return TextCodec.learn(TextConfig(unit=unit, min_count=min_count, max_tokens=max_tokens), TEXTS)
+
+
+def units_codec(unit: Unit) -> UnitsCodec:
+    return UnitsCodec.learn(UnitsConfig(unit=unit, min_count=1, max_vocabulary=300), [*cut((t, None) for t in TEXTS)])
 
 
 LEXICON = Lexicon(["服务", "很好", "好", "这家店"], [5, 3, 2, 1], 4, 0.5)
@@ -83,12 +99,16 @@ EXAMPLES: dict[str, list[Example]] = {
             [("X",) * 5],
         )
     ],
+    "UnitsCodec": [
+        Example(partial(units_codec, unit), TEXTS, ["", " ", "zebra 𠀀", "the\ncat\n", "\ud800"]) for unit in UNITS
+    ],
+    "NextCodec": [Example(lambda: NextCodec(("[UNK]", "a", "b"), (1, 3, 2)), ["", "a"], ["never"])],
 }
 FIVE = ("Ada", "Bob", "met", "in", "Oslo")  # the tokens of every row in which spans and tags are placed
 
 
 def encoded(codec: Any, values: Sequence[Any]) -> dict[str, Ragged]:
-    if isinstance(codec, TextCodec):
+    if isinstance(codec, SourceCodec):
         return codec.encode(values)
     columns = replace(CODECS["word"], places=True).encode([FIVE] * len(values))
     found: dict[str, Ragged] = codec.encode(values, columns)
@@ -150,7 +170,7 @@ def test_a_saved_codec_encodes_as_before(name: str, example: Example, tmp_path: 
 
 def test_an_unknown_codec_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
-        BundleError, match=r"codec\.json names the codec 'Pickle'; known: TextCodec, LabelCodec, LabelSetCodec, "
+        BundleError, match=r"codec\.json names the codec 'Pickle'; known: TextCodec, UnitsCodec, LabelCodec, "
     ):
         codecs.load(tmp_path, {"codec": "Pickle"})
 
