@@ -1,19 +1,15 @@
 """How a task that reads a running text is trained: prepare, fit, export, compare; the Bundle is left staged."""
 
-import json
 import math
-import shutil
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cellgate import codecs
 from cellgate.batch import Ids
-from cellgate.bundle import Bundle, open_bundle, seal
+from cellgate.bundle import Bundle, open_bundle
 from cellgate.card import language_card
 from cellgate.codecs.units import END_ID
 from cellgate.config import TaskConfig
@@ -22,13 +18,10 @@ from cellgate.fit.prepare import is_prepared
 from cellgate.fit.prepare_text import PreparedText, load_prepared_text, prepare_text, text_notes
 from cellgate.language import Language, Length, surprise
 from cellgate.report import Course, LanguageReport, language_html
+from cellgate.staging import stage
 from cellgate.task import Row, Task
-from cellgate.version import __version__
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from cellgate.fit.checkpoint import Progress
     from cellgate.nets import Net
 
 _COMPARED = 1_000  # dev tokens that the graphs are compared with torch on
@@ -66,48 +59,32 @@ def train_text(given: Written, work: Path) -> Generator[Event, None, Mapping[str
     dev = Heard(prepared.dev, END_ID, prepared.source.first)
     progress = yield from fit(net, lanes, given.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
     yield Work("exporting", 0, None)
-    return _write(given, prepared, net, dev.example(), progress, work / "bundle")
-
-
-def _write(
-    given: Written,
-    prepared: PreparedText,
-    net: "Net",
-    example: "dict[str, Tensor]",
-    progress: "Progress",
-    staged: Path,
-) -> Mapping[str, float]:
-    """Write a whole Bundle into `staged`; returns its metrics on dev."""
-    from cellgate.export import export
-
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
-    graph = export(net, example, staged)
-    state = {"source": codecs.save(prepared.source, staged), "target": codecs.save(prepared.target, staged)}
-    (staged / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
+    staged = work / "bundle"
     manifest = {
-        "cellgate": __version__,
         "task": given.name,
         "config": given.config.model_dump(mode="json"),
-        "graph": graph,
         "calibration": {},
         "course": {"losses": progress.losses, "scores": progress.scores, "kept_epoch": progress.kept_epoch},
         "data": {**given.origin, **asdict(prepared.facts)},
-        "versions": {name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
     }
-    seal(staged, manifest)  # a first time without metrics: they are measured with the Bundle itself
-    parity = _parity(prepared.dev, net, open_bundle(staged), open_bundle(staged, "int8"))
-    (staged / "parity.json").write_text(json.dumps(parity, indent=1), "utf-8")
-    manifest |= {"metrics": {"dev": parity["float"]}}
-    (staged / "README.md").write_text(language_card(manifest), "utf-8")
-    seal(staged, manifest)
-    report = _report(given.folder_name, manifest, prepared, Language.of(open_bundle(staged)))
+    parity = stage(
+        staged,
+        net,
+        dev.example(),
+        prepared.source,
+        prepared.target,
+        manifest,
+        lambda *graphs: _parity(prepared.dev, net, *graphs),
+        language_card,
+    )
+    report = _report(given.folder_name, prepared, Language.of(open_bundle(staged)))
     (staged / "report.html").write_text(language_html(report), "utf-8")
     metrics: Mapping[str, float] = parity["float"]
     return metrics
 
 
-def _report(name: str, manifest: Mapping[str, Any], prepared: PreparedText, language: Language) -> LanguageReport:
+def _report(name: str, prepared: PreparedText, language: Language) -> LanguageReport:
+    manifest = language.bundle.manifest
     course = manifest["course"]
     scored = language.scored(prepared.dev[:_SHOWN])
     chances = scored.log_probabilities.tolist()
@@ -123,7 +100,7 @@ def _report(name: str, manifest: Mapping[str, Any], prepared: PreparedText, lang
     )
 
 
-def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle) -> dict[str, Any]:
+def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle | None) -> dict[str, Any]:
     """How far the graphs are from torch on dev [largest difference of a probability], and how well each foretells."""
     import torch
 
@@ -133,11 +110,16 @@ def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle) -> dict[str, Any]
     with torch.no_grad():
         outputs, _ = net({name: torch.from_numpy(value) for name, value in inputs.items()}, {})
     from_torch = outputs["scores"][0].numpy()[np.arange(len(few)), few]
-    from_float, from_int8 = (replace(language, bundle=each).chances(few) for each in (graph, int8))
-    return {
+    from_float = language.chances(few)
+    told = {
         "rows": len(few),
         "torch_float_difference": float(np.abs(np.exp(from_torch) - np.exp(from_float)).max()),
-        "float_int8_difference": float(np.abs(np.exp(from_float) - np.exp(from_int8)).max()),
         "float": language.metrics(dev[:_JUDGED]),
-        "int8": replace(language, bundle=int8).metrics(dev[:_JUDGED]),
+    }
+    if int8 is None:
+        return told
+    quantised = replace(language, bundle=int8)
+    return told | {
+        "float_int8_difference": float(np.abs(np.exp(from_float) - np.exp(quantised.chances(few))).max()),
+        "int8": quantised.metrics(dev[:_JUDGED]),
     }

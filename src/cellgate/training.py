@@ -12,14 +12,12 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellgate import codecs
 from cellgate.atomic import replace_file
-from cellgate.bundle import Bundle, open_bundle, replace_bundle, seal, undo_half_replacing, work_folder
+from cellgate.bundle import Bundle, open_bundle, replace_bundle, undo_half_replacing, work_folder
 from cellgate.card import model_card
 from cellgate.config import TaskConfig, usable_cores
 from cellgate.data.batching import even_chances
@@ -27,9 +25,9 @@ from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
 from cellgate.metrics import calibration_error
+from cellgate.staging import stage
 from cellgate.task import Row, Task, find
 from cellgate.text_training import Written, train_text
-from cellgate.version import __version__
 
 if TYPE_CHECKING:
     from cellgate.fit.dev import Dev
@@ -136,7 +134,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
         told["calibration_error_before"] = calibration_error(uncalibrated.confidence, uncalibrated.right)
     yield Work("exporting", 0, None)
     staged = work / "bundle"
-    parity = _write(plan, prepared, net, dev, {"calibration": told, "decision": asdict(decision)}, staged)
+    parity = _stage(plan, prepared, net, dev, {"calibration": told, "decision": asdict(decision)}, staged)
     yield Work("writing the report", 0, None)
     known = Known(
         plan.folder.name,
@@ -154,34 +152,20 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     yield Done("the Bundle is written", parity["float"])
 
 
-def _write(
+def _stage(
     plan: Plan, prepared: Prepared, net: "Net", dev: "Dev", chosen: Mapping[str, Any], staged: Path
 ) -> dict[str, Any]:
-    """Write a whole Bundle into `staged`; returns how its graphs compare with torch."""
-    from cellgate.export import export
-
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
-    graph = export(net, dev.example(), staged)
-    state = {"source": codecs.save(prepared.source, staged), "target": codecs.save(prepared.target, staged)}
-    (staged / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
-    manifest = {
-        "cellgate": __version__,
+    told = {
         "task": plan.task,
         "config": plan.config.model_dump(mode="json"),
-        "graph": graph,
         **chosen,
         "data": {**plan.origin, **asdict(prepared.facts)},
-        "versions": {name: version(name) for name in ("torch", "onnxruntime", "tokenizers", "numpy")},
     }
-    seal(staged, manifest)  # a first time without metrics: they are measured with the Bundle itself
-    int8 = open_bundle(staged, "int8") if (staged / "model.int8.onnx").exists() else None
-    parity = dev.parity(net, open_bundle(staged), int8)
-    (staged / "parity.json").write_text(json.dumps(parity, indent=1), "utf-8")
-    manifest = {**manifest, "metrics": {"dev": parity["float"]}, "mistakes": parity.get("mistakes", {})}
-    (staged / "README.md").write_text(model_card(manifest), "utf-8")
-    seal(staged, manifest)
-    return parity
+
+    def compare(graph: Bundle, int8: Bundle | None) -> dict[str, Any]:
+        return dev.parity(net, graph, int8)
+
+    return stage(staged, net, dev.example(), prepared.source, prepared.target, told, compare, model_card)
 
 
 def train(
