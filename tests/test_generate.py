@@ -482,6 +482,13 @@ def test_labels_are_written_like(tmp_path):
         language.write("", label="middle")
 
 
+def test_a_label_of_one_document_is_never_held_out_and_a_blank_one_is_none(tmp_path):
+    texts = [{"text": f"line {number}", "label": f"author {number}" if number < 15 else " "} for number in range(40)]
+    config = {**SMALL, "train": {**SMALL["train"], "max_steps": 2, "dev_fraction": 0.4}}
+    bundle = train("generate", texts, folder=tmp_path / "b", config=config)
+    assert Language.of(bundle).codec.labels == tuple(sorted(f"author {number}" for number in range(15)))
+
+
 # Bad input
 
 

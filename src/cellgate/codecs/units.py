@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from cellgate.batch import Array, Ids, Ragged, pad
 from cellgate.codecs.source import Given, SourceCodec
 from cellgate.config import UnitsConfig
-from cellgate.errors import DataError
+from cellgate.errors import DataError, listed
 from cellgate.text.pieces import Tail
 from cellgate.text.tokens import Unit, han_share, whole
 from cellgate.text.units import LINE_END, Words, cut_words, needs_space, parted, pieces, words_of
@@ -140,7 +140,7 @@ class UnitsCodec(SourceCodec):
     def label_id(self, label: str) -> int:
         """Number of a label; DataError for one that training never had."""
         if label not in self.labels:
-            known = ", ".join(self.labels) or "none: the training texts had no labels"
+            known = listed(self.labels) if self.labels else "none: the training texts had no labels"
             raise DataError(f"no label {label!r} was trained; labels: {known}")
         return len(_SPECIAL) + self.labels.index(label)
 

@@ -16,6 +16,7 @@ from cellgate.batch import Ids, Ints, Ragged, chunked
 from cellgate.codecs import NextCodec, UnitsCodec
 from cellgate.codecs.units import UNKNOWN_ID, Piece, cut
 from cellgate.config import TaskConfig
+from cellgate.data.batching import split
 from cellgate.data.cache import RowWriter, open_rows
 from cellgate.data.streams import Stream
 from cellgate.errors import DataError, listed
@@ -115,7 +116,7 @@ def prepare_text(
             unknown=int(counts[UNKNOWN_ID]),
             vocabulary=len(source),
             mean_tokens=source.mean_tokens,
-            rows_by_label=survey.labels,
+            rows_by_label=survey.by_label,
         )
         target = task.target(config)(source.names, counts.tolist())
         state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
@@ -130,11 +131,17 @@ def prepare_text(
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """What the pieces of the training files are: their characters, whether a document begins, documents by label."""
+    """What the pieces of the training files are: their characters, whether a document begins; and documents' labels."""
 
     sizes: Ints
     begins: npt.NDArray[np.bool_]
-    labels: dict[str, int]
+    labels: list[str]  # empty: none
+
+    @property
+    def by_label(self) -> dict[str, int]:
+        """Documents of each label."""
+        counts = Counter(filter(None, self.labels))
+        return dict(sorted(counts.items()))
 
     @property
     def all(self) -> npt.NDArray[np.bool_]:
@@ -142,12 +149,12 @@ class _Survey:
         return np.ones(len(self.sizes), np.bool_)
 
     def trained(self, config: TaskConfig) -> npt.NDArray[np.bool_]:
-        """Which to train on where some are held out as dev: documents at random, or the end of few."""
+        """Which to train on: all but some documents, each label's share of them, or but the end of few."""
         train = self.all
         fraction, documents = config.train.dev_fraction, int(self.begins.sum())
         if documents >= _FEW:
-            random = np.random.default_rng([config.train.seed, documents])
-            chosen = random.permutation(documents)[: max(1, round(fraction * documents))]
+            _, groups = np.unique(self.labels, return_inverse=True)
+            _, chosen = split(groups, fraction, config.train.seed)
             train[np.isin(np.cumsum(self.begins) - 1, chosen)] = False
         else:
             train[np.cumsum(self.sizes) > (1 - fraction) * self.sizes.sum()] = False
@@ -157,15 +164,15 @@ class _Survey:
 
 
 def _survey(found: Iterable[Piece]) -> _Survey:
-    sizes, begins, labels = [], [], Counter[str]()
+    sizes, begins, labels = [], [], list[str]()
     for piece in found:
         sizes.append(len(piece.text))
         begins.append(piece.begins)
-        if piece.begins and piece.label is not None:
-            labels[piece.label] += 1
+        if piece.begins:
+            labels.append(piece.label or "")
     if not sum(sizes):
         raise DataError("every text is empty; give a file with text to learn from")
-    return _Survey(np.array(sizes), np.array(begins, np.bool_), dict(sorted(labels.items())))
+    return _Survey(np.array(sizes), np.array(begins, np.bool_), labels)
 
 
 def _pieces(records: Iterable[Row]) -> Iterator[Piece]:

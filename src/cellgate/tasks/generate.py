@@ -5,7 +5,7 @@ tokens [B, T] -> vectors -> LSTM layers, forward -> [B, T, D] -> log-probabiliti
 
 from typing import TYPE_CHECKING, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from cellgate.codecs import NextCodec, UnitsCodec
 from cellgate.config import AnswerConfig, TaskConfig, TrainConfig, UnitsConfig, WriterConfig
@@ -21,6 +21,11 @@ class Record(Row):
     text: str
     label: str | None = None  # of a document: what it is to be written like
     following: str | None = None  # the token behind the text; None: to be found
+
+    @field_validator("label")
+    @classmethod
+    def _blank_is_none(cls, label: str | None) -> str | None:
+        return (label or "").strip() or None
 
 
 class Config(TaskConfig):
