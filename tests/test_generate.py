@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellgate.adapting import Adapting, evaluate_adapting
-from cellgate.bundle import Bundle
+from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
 from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, UnitsCodec, cut
 from cellgate.config import TrainConfig, UnitsConfig, WriterConfig
@@ -489,6 +489,34 @@ def test_a_label_of_one_document_is_never_held_out_and_a_blank_one_is_none(tmp_p
     assert Language.of(bundle).codec.labels == tuple(sorted(f"author {number}" for number in range(15)))
 
 
+def test_rows_and_files_are_documents_of_their_own_whatever_they_end_with(tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": line, "label": "log"}) + "\n" for line in LOG), "utf-8")
+    settings = ["--train.max-steps", "2", "--writer.hidden", "8", "--writer.embedding", "8", "--train.threads", "1"]
+    out = str(tmp_path / "of_rows")
+    assert run(["train", "generate", str(rows), "--label", "label", "-o", out, *settings]) == 0
+    assert open_bundle(out).manifest["data"]["rows"] == len(LOG)
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("".join(LOG), "utf-8")
+    out = str(tmp_path / "of_files")
+    assert run(["train", "generate", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), "-o", out, *settings]) == 0
+    assert open_bundle(out).manifest["data"]["rows"] == 2
+
+
+def test_the_layout_of_the_training_is_that_of_what_is_judged(tmp_path, capsys):
+    text = tmp_path / "poems.txt"
+    text.write_text("".join(line + "\n" * (place % 2) for place, line in enumerate(LOG)), "utf-8")
+    settings = ["--train.max-steps", "2", "--writer.hidden", "8", "--writer.embedding", "8", "--train.threads", "1"]
+    out = str(tmp_path / "poems")
+    assert run(["train", "generate", str(text), "--layout", "documents", "-o", out, *settings]) == 0
+    told = []
+    for flags in ([], ["--layout", "documents"], ["--layout", "stream"]):
+        capsys.readouterr()
+        assert run(["evaluate", out, str(text), "--json", *flags]) == 0
+        told.append(json.loads(capsys.readouterr().out)["nats"])
+    assert told[0] == told[1] != told[2]
+
+
 # Bad input
 
 
@@ -537,7 +565,7 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
     assert "<!doctype html>" in capsys.readouterr().out
     assert run(["score", folder, str(test), "--format", "jsonl", "--by", "line"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert ["".join(token for token, _ in line["tokens"]) for line in lines] == LOG[:5] + ["[END]"] * (len(lines) - 5)
+    assert ["".join(token for token, _ in line["tokens"]) for line in lines] == [*LOG[:4], f"{LOG[4].strip()}[END]"]
     assert run(["inspect", folder]) == 0
     assert "perplexity" in capsys.readouterr().out
     assert run(["write", folder, "--as", "x"]) == 2

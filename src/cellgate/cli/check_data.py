@@ -69,7 +69,7 @@ def check_data(
 ) -> int:
     """Look for what spoils a model of labelled or tagged texts; 1 if there is something to mend first, else 0."""
     reading = reading or Reading()
-    table, flags = open_input(files, reading), given(columns)
+    table, flags = open_input(files, reading.encoding), given(columns)
     task = _task(table, flags)
     sources = _sources(table, others or Others(), task, named_columns(flags, task.fields), reading)
     for note in (note for source in sources.values() for note in source.notes):

@@ -6,14 +6,14 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from cellgate.bundle import open_bundle
-from cellgate.cli.sources import Reading
+from cellgate.bundle import Bundle, open_bundle
+from cellgate.cli.sources import Reading, open_as_trained
 from cellgate.cli.words import STANDARD_INPUT
-from cellgate.data.readers import decode_lines, open_table
 from cellgate.errors import UsageError
 from cellgate.language import Language, Scored, surprise
 
@@ -51,21 +51,19 @@ def score(
     language = Language.of(open_bundle(folder))
     if form == "html":
         sys.stdout.write(_PAGE_HEAD)
-    for text in _texts(inputs or (STANDARD_INPUT,), reading or Reading()):
+    for text in _texts(inputs or (STANDARD_INPUT,), reading or Reading(), language.bundle):
         for part in _parts(language.score(text, label), by):
             sys.stdout.write(_written(part, by, form))
         sys.stdout.flush()
 
 
-def _texts(inputs: Sequence[str], reading: Reading) -> Iterator[str]:
-    """The documents of all inputs."""
+def _texts(inputs: Sequence[str], reading: Reading, bundle: Bundle) -> Iterator[str]:
+    """The documents of all inputs; files are read as those of the training were."""
+    (given,) = bundle.task.given
     for each in inputs:
-        if each == STANDARD_INPUT:
-            yield "\n".join(decode_lines(sys.stdin.buffer, encoding=reading.encoding or "utf-8"))
-        elif os.path.isfile(each):
-            table = open_table([each], reading.encoding, plain=reading.layout)
-            column = "text" if "text" in table.columns else table.columns[0]
-            yield from _documents(str(row.values["text"]) for row in table.rows({"text": column}))
+        if each == STANDARD_INPUT or os.path.isfile(each):
+            source = open_as_trained([each], bundle.task, {given: None}, reading, bundle.manifest["data"])
+            yield from _documents(map(attrgetter(given), source.records))
         else:
             yield each
 
@@ -89,7 +87,7 @@ def _parts(scored: Scored, by: By) -> Iterator[Scored]:
         return
     start = 0
     for place, token in enumerate(scored.tokens, 1):
-        if by == "token" or token.endswith("\n") or place == len(scored.tokens):
+        if by == "token" or "\n" in token or place == len(scored.tokens):
             yield Scored(scored.tokens[start:place], scored.log_probabilities[start:place], 0)
             start = place
 

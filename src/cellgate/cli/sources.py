@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cellgate.cli.incoming import spool
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
-from cellgate.data.plain import Layout
+from cellgate.data.plain import Layout, PlainFile
 from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records, admits
 from cellgate.data.wanted import Answers, Marks, cell_notes, refuse_measures
@@ -52,15 +52,15 @@ class Reading:
             allow_leading_hyphen=True,
         ),
     ] = None
-
     layout: Annotated[
-        Layout,
+        Layout | None,
         Parameter(
+            show_default="as trained, else stream",
             help="For `generate`, what a file without columns (.txt and others) is: stream: one running text, such as "
             "a book or a log, line ends being part of it; lines: each line a document, such as a message; documents: "
-            "what stands between empty lines, such as poems. Rows of tables are documents."
+            "what stands between empty lines, such as poems. Rows of tables are documents.",
         ),
-    ] = "stream"
+    ] = None
 
     def __post_init__(self) -> None:
         if self.label_separator == "":
@@ -91,14 +91,18 @@ def named_columns(given: Mapping[str, str], fields: tuple[str, ...]) -> dict[str
     return {field: given.get(field) for field in fields}
 
 
-def open_input(files: Sequence[str], reading: Reading, *, running: bool = False) -> Table:
-    """Open the user's files, those of a running text by its layout; standard input is copied first."""
-    plain = reading.layout if running else None
+def open_input(files: Sequence[str], encoding: str | None, plain: Layout | None = None) -> Table:
+    """Open the user's files, those without columns in the layout `plain`, if any; standard input is copied first."""
     if STANDARD_INPUT not in files:
-        return open_table(files, reading.encoding, plain=plain)
+        return open_table(files, encoding, plain=plain)
     copy = spool()
     named = [copy if file == STANDARD_INPUT else file for file in files]
-    return open_table(named, reading.encoding, {copy: "standard input"}, plain)
+    return open_table(named, encoding, {copy: "standard input"}, plain)
+
+
+def layout_of(task: Task, reading: Reading, trained: Mapping[str, Any]) -> Layout | None:
+    """What files without columns are to a task: as a flag says, or as in training; None where it reads columns only."""
+    return (reading.layout or trained.get("layout", "stream")) if task.running else None
 
 
 def open_source(table: Table, task: Task, columns: Mapping[str, str | None], reading: Reading) -> Source:
@@ -121,7 +125,7 @@ def open_as_trained(
 
     A column that no flag names is the one of the training files, where it is there.
     """
-    table = open_input(files, reading, running=task.running)
+    table = open_input(files, reading.encoding, layout_of(task, reading, trained))
     present = {field: name for field, name in trained.get("columns", {}).items() if name in table.columns}
     chosen = {field: column or present.get(field) for field, column in columns.items()}
     answers = _answers(task, reading, reading.label_separator or trained.get("label_separator"))
@@ -138,7 +142,9 @@ def _open(
 ) -> Source:
     choice = choose_columns(table, {name: column for name, column in columns.items() if _is_read(task, name, column)})
     required = (task.wanted,) if task.wanted in columns else ()
-    records = Records(table, choice.columns, task.record, required, skip, answers)
+    plain = all(isinstance(file, PlainFile) for file in table.files)
+    documents = task.given if task.running and not plain else ()
+    records = Records(table, choice.columns, task.record, required, skip, answers, documents)
     notes = [*table.notes, *choice.notes]
     labels: frozenset[str] = frozenset()
     for field in required:
@@ -174,7 +180,9 @@ def origin(records: Records[Row]) -> dict[str, Any]:
         for file in records.table.files
     ]
     separator = {"label_separator": records.answers.separator} if records.answers.separator else {}
-    return {"files": files, "columns": dict(records.columns), **separator}
+    layouts = [file.layout for file in records.table.files if isinstance(file, PlainFile)]
+    layout = {"layout": layouts[0]} if layouts else {}
+    return {"files": files, "columns": dict(records.columns), **separator, **layout}
 
 
 def _fingerprint(path: str) -> dict[str, Any]:

@@ -13,7 +13,16 @@ from cellgate.card import dev_role
 from cellgate.cli.figures import metric_rows, running_rows
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
-from cellgate.cli.sources import FILES_HELP, Reading, named_columns, open_as_trained, open_input, open_source, origin
+from cellgate.cli.sources import (
+    FILES_HELP,
+    Reading,
+    layout_of,
+    named_columns,
+    open_as_trained,
+    open_input,
+    open_source,
+    origin,
+)
 from cellgate.cli.stop import Stop, stoppable
 from cellgate.cli.words import STANDARD_INPUT, clock, megabytes, say
 from cellgate.config import TaskConfig
@@ -90,7 +99,7 @@ def _plan(
     named = named_columns(columns, task.fields)
     if order.dev == STANDARD_INPUT and STANDARD_INPUT in files:
         raise UsageError("standard input cannot be both the rows to train on and --dev; name a file for one of them")
-    source = open_source(open_input(files, reading, running=task.running), task, named, reading)
+    source = open_source(open_input(files, reading.encoding, layout_of(task, reading, {})), task, named, reading)
     sources, facts = [source], origin(source.records)
     if order.dev:
         # Where training found columns by number there is no header, and dev has no other names for them either.

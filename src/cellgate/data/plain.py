@@ -13,7 +13,10 @@ _HEADING = ("text",)
 
 @dataclass(frozen=True)
 class PlainFile(RowFile):
-    """A file without columns. As a stream its rows are its lines with their ends, so that each goes on in the next."""
+    """A file without columns. As a stream its rows are its lines with their ends, so that each goes on in the next.
+
+    The last one has none: there the text ends.
+    """
 
     newline: str
     layout: Layout
@@ -44,7 +47,7 @@ class PlainFile(RowFile):
     def _texts(self, skipped: Problems | None) -> Iterator[tuple[int, str]]:
         lines = self._lines(skipped)
         if self.layout == "stream":
-            yield from lines
+            yield from _with_ends_between(lines)
         elif self.layout == "lines":
             yield from ((number, line.rstrip("\n")) for number, line in lines if line.strip())
         else:
@@ -59,6 +62,17 @@ class PlainFile(RowFile):
                 continue
             text = line.rstrip("\r\n")
             yield number, text if text == line else text + "\n"
+
+
+def _with_ends_between(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The lines, the last one without its end."""
+    held: tuple[int, str] | None = None
+    for line in lines:
+        if held is not None:
+            yield held
+        held = line
+    if held is not None:
+        yield held[0], held[1].removesuffix("\n")
 
 
 def _paragraphs(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:

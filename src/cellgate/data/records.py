@@ -24,7 +24,7 @@ class Records(Generic[Record]):
 
     A `required` field's value is taken as `answers` says, without the white space around it, so that "good" and "good "
     are one label; a row where nothing is left is a bad one, unless it may have several and has none. Bad rows are
-    errors; with `skip` they are left out.
+    errors; with `skip` they are left out. `documents`: fields whose text ends with its row, and has no line end there.
     """
 
     table: Table
@@ -33,6 +33,7 @@ class Records(Generic[Record]):
     required: tuple[str, ...] = ()
     skip: bool = False
     answers: Answers | Marks = field(default_factory=Answers)
+    documents: tuple[str, ...] = ()
 
     @property
     def lists(self) -> list[str]:
@@ -54,13 +55,17 @@ class Records(Generic[Record]):
             complaint = self._blank(answers)
             if not complaint:
                 try:
-                    record = self.record.model_validate(row.values | answers)
+                    record = self.record.model_validate(row.values | answers | self._ended(row.values))
                 except ValidationError as error:
                     complaint = self._misfit(error)
                 else:
                     yield row, record
                     continue
             bad_row(row.place, complaint, skipped)
+
+    def _ended(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
+        texts = {name: values[name] for name in self.documents}
+        return {name: text.rstrip("\n") for name, text in texts.items() if isinstance(text, str)}
 
     def problems(self) -> Problems:
         """Read all rows for their problems only."""
