@@ -101,6 +101,8 @@ def test_words_end_at_spaces_or_at_marks_too(words, text, tokens):
     assert list(codec.cells(text)) == tokens
     typing = codec.typing()
     assert "".join(map(typing.of, codec.ids(text))).split() == text.split()
+    typing = codec.typing("behind a space ")
+    assert not typing.of(codec.ids("next")[0]).startswith(" ") or words == "marks"
 
 
 def test_texts_whose_marks_stand_alone_are_cut_at_spaces():
@@ -467,6 +469,15 @@ def test_a_verse_has_its_characters_a_line_and_its_acrostic(tmp_path):
     assert [len(line) for line in lines] == [4, 4, 4, 4]
     with pytest.raises(UsageError, match="'雪' stands nowhere in the training texts"):
         language.write("", None, Length(verse=Verse(4, "雪")))
+    begun = verse[:2]
+    rest = "".join(language.write(begun, Sampling(seed=2), Length(verse=Verse(4, lines=2))))
+    assert [len(line) for line in (begun + rest).replace("，", "。").split("。")] == [4, 4, 0]
+    for prompt, wrong in ((verse[:4] * 2, Verse(4)), (begun, Verse(4, "春"))):
+        with pytest.raises(UsageError, match="the prompt's last line has"):
+            language.write(prompt, None, Length(verse=wrong))
+    for characters, count in ((0, 1), (4, -1)):
+        with pytest.raises(UsageError, match="give counts from 1 on"):
+            Verse(characters, lines=count)
 
 
 def test_labels_are_written_like(tmp_path):

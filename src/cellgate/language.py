@@ -168,7 +168,7 @@ class Language:
         length = length or Length()
         ids = [*self.codec.before(label), *self.codec.ids(prompt)[-_PRIMED:]]
         chooser = Chooser(sampling or Sampling(), self._unwritten, number)
-        metre = self._metre(length.verse) if length.verse else None
+        metre = self._metre(length.verse, prompt) if length.verse else None
         return self._written(self._tokens(ids, chooser, metre), prompt, length)
 
     def _written(self, tokens: Iterator[int], prompt: str, length: Length) -> Generator[str, None, Ended]:
@@ -215,7 +215,7 @@ class Language:
         banned[END_ID] = False
         return banned
 
-    def _metre(self, verse: Verse) -> Metre:
+    def _metre(self, verse: Verse, prompt: str) -> Metre:
         codec = self.codec
         if codec.unit != "character":
             raise UsageError(f"verse is written by characters, and this Bundle writes {codec.unit}s")
@@ -228,7 +228,10 @@ class Language:
         marks[codec.first :] = [unicodedata.category(each).startswith("P") for each in codec.tokens]
         if not marks.any():
             raise UsageError("verse: no token of this Bundle is a mark, to end a line with")
-        return Metre(verse, marks, ends)
+        begun = 0
+        for token in codec.ids(prompt):
+            begun = 0 if marks[token] or (token >= codec.first and ends[token]) else begun + 1
+        return Metre(verse, marks, ends, END_ID, begun)
 
 
 class _Steps:

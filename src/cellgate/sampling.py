@@ -18,7 +18,7 @@ class Sampling:
     """How the next token is drawn. The order is that of the fields: each works on what the one before left."""
 
     repetition: float = 1.0
-    """Log-probabilities of the last 64 tokens are multiplied by it (Keskar et al. 2019); 1: not."""
+    """Log-probabilities of the last 64 different tokens written are multiplied by it (Keskar et al. 2019); 1: not."""
     temperature: float = 0.8
     """Below 1 likely tokens become likelier; 0: the likeliest is taken."""
     top_k: int = 0
@@ -93,6 +93,10 @@ class Verse:
     lines: int = 0
     """How many; 0: one a character of the acrostic, else until the text ends."""
 
+    def __post_init__(self) -> None:
+        if self.characters < 1 or self.lines < 0:
+            raise UsageError(f"a verse of {self.lines} lines of {self.characters} characters: give counts from 1 on")
+
     @property
     def most(self) -> int:
         """Lines after which the text ends; 0: never."""
@@ -102,12 +106,23 @@ class Verse:
 class Metre:
     """Where a verse stands: says which characters may come, and which must."""
 
-    def __init__(self, verse: Verse, marks: Mask, ends: Mask) -> None:
-        """`marks` [V]: tokens that end a line; `ends` [V]: those that end a document, or a line of the page."""
+    def __init__(self, verse: Verse, marks: Mask, ends: Mask, end: int, begun: int) -> None:
+        """Begin, or go on behind the `begun` first characters of a line.
+
+        `marks` [V]: tokens that end a line; `ends` [V]: those that end a document, or a line of the page; `end`: the
+        token that ends a document.
+        """
+        if begun > verse.characters or (begun and verse.acrostic):
+            raise UsageError(
+                f"the prompt's last line has {begun} characters: it begins a line of the verse, so give at most "
+                f"{verse.characters}, and none beside an acrostic"
+            )
         self._verse = verse
         self._inside = marks | ends  # not to come inside a line
+        self._between = self._inside.copy()  # nor before one; but there the document may end
+        self._between[end] = False
         self._behind = ~marks  # not to come behind it
-        self.line = self.place = 0
+        self.line, self.place = 0, begun
 
     @property
     def done(self) -> bool:
@@ -123,6 +138,8 @@ class Metre:
     @property
     def banned(self) -> Mask:
         """Tokens that may not come [V]."""
+        if self.place == 0 and self.line and not self._verse.most:
+            return self._between
         return self._inside if self.place < self._verse.characters else self._behind
 
     def take(self) -> None:

@@ -29,7 +29,9 @@ class Draw:
     top_k: Annotated[int, Parameter(help="Only so many of the likeliest; 0: all.")] = 0
     top_p: Annotated[float, Parameter(help="Only the likeliest that together have this probability.")] = 1.0
     min_p: Annotated[float, Parameter(help="Only those at least this share as likely as the likeliest.")] = 0.0
-    repetition_penalty: Annotated[float, Parameter(help="Makes the last 64 tokens less likely; 1: not.")] = 1.0
+    repetition_penalty: Annotated[float, Parameter(help="Makes the last 64 different tokens less likely; 1: not.")] = (
+        1.0
+    )
     seed: Annotated[int, Parameter(help="The same seed writes the same text.")] = 0
 
 
@@ -69,8 +71,8 @@ def write(
     draw, end = draw or Draw(), end or End()
     if end.length < 1 or end.samples < 1:
         raise UsageError(f"--length {end.length} --samples {end.samples}: give numbers from 1 on")
-    if end.line_length < 0 or (end.acrostic and not end.line_length):
-        raise UsageError("--acrostic needs --line-length, the characters of a line; give both")
+    if (end.acrostic or end.lines) and not end.line_length:
+        raise UsageError("--acrostic and --lines need --line-length, the characters of a line")
     if "" in end.stop:
         raise UsageError("--stop is empty; give the string before which the text ends")
     if prompt == STANDARD_INPUT:

@@ -32,7 +32,7 @@ def cut_words(text: str, words: Words) -> list[str]:
 
 def needs_space(before: str, word: str, words: Words) -> bool:
     """Whether a space stands between two words of `cut_words`; before the first there is an empty one."""
-    return words == "spaces" and before not in ("", LINE_END) and word != LINE_END
+    return words == "spaces" and before != "" and not before[-1].isspace() and word != LINE_END
 
 
 def words_of(texts: Sequence[str]) -> Words:
