@@ -126,7 +126,7 @@ def test_a_long_text_is_cut_into_pieces_that_join_to_it():
     text = "word " * 40_000 + "x" * 200_000
     found = list(cut([(text, None)]))
     assert "".join(piece.text for piece in found) == text
-    assert max(len(piece.text) for piece in found) <= 65_536
+    assert max(len(piece.text) for piece in found) <= 8_192
     assert [piece.ends for piece in found] == [False] * (len(found) - 1) + [True]
 
 
@@ -556,7 +556,7 @@ def test_one_line_of_50_mb_is_read_in_bounded_pieces(tmp_path):
     pieces = cut((str(row.values["text"]), None) for row in table.rows({"text": "text"}))
     sizes = [len(piece.text) for piece in pieces]
     assert sum(sizes) == file.stat().st_size
-    assert max(sizes) <= 65_536
+    assert max(sizes) <= 8_192
 
 
 def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypatch):
@@ -657,12 +657,19 @@ def test_tokens_of_pieces_are_those_of_the_whole(unit, words, cuts):
     assert not tail.word
 
 
+def test_of_one_long_line_a_tenth_is_held_out(tmp_path):
+    text = " ".join(f"the {number} winds" for number in range(4_000))
+    config = {**SMALL, "train": {**SMALL["train"], "max_steps": 2}}
+    facts = train("generate", rows([text]), folder=tmp_path / "b", config=config).manifest["data"]
+    assert 0.05 < facts["dev_tokens"] / (facts["dev_tokens"] + facts["tokens"]) < 0.25
+
+
 def test_what_has_no_space_is_not_held_back_for_ever():
     codec = UnitsCodec.learn(UnitsConfig(unit="subword", max_vocabulary=300), _Again(["abc"]))
     tail = Tail()
     for _ in range(20):
         _, tail = codec.certain(tail, "ab" * 5_000, last=False)
-        assert len(tail.word) <= 70_000
+        assert len(tail.word) <= 10_000
 
 
 def test_a_session_tells_what_the_whole_tells_and_goes_on_in_another(log, language, tmp_path):

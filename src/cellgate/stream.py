@@ -145,7 +145,10 @@ class Session:
         """The answer to the tokens so far; before the first one, to an empty text."""
         model, position = self._model, self._position
         if model.graph.by_token:
-            raise UsageError("this Bundle scores each token and gives no answer to a whole text; use what feed returns")
+            raise UsageError(
+                "this Bundle scores each token and gives no answer to a whole text: ask it with `cellgate score` or "
+                "`cellgate write`, in Python by what `feed` returns"
+            )
         found = position.outputs or self._outputs_of_nothing()
         (ranked,) = model.target.decode(_scores(found), {}, model.decision)
         others = tuple(Alternative(value, chance) for value, chance in ranked.alternatives)

@@ -167,7 +167,7 @@ class UnitsCodec(SourceCodec):
     def certain(self, tail: Tail, piece: str, *, last: bool) -> tuple[dict[str, Ragged], Tail]:
         """The tokens that a piece of a document makes certain, END before the first.
 
-        Of words and subwords what stands behind the last space may go on, and is held back up to 65,536 characters.
+        Of words and subwords what stands behind the last space may go on, and is held back up to 8,192 characters.
         """
         text = tail.word + whole(piece)
         end = len(text) if last or self.unit == "character" else parted(text)

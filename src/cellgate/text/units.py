@@ -14,7 +14,7 @@ _WORD = regex.compile(rf" ?{_LETTERS}| ?\S|\n", regex.V1)
 _SPACES = regex.compile(r"[^\S\n]+")
 _MARKS = regex.compile(r"(\s?)[.,;](?=\s)")
 _LAST_SPACES = regex.compile(r"(?r)[ \t\n]+[^ \t\n]*\Z")
-_PIECE = 65_536  # characters of a piece of a text
+_PIECE = 8_192  # characters of a piece of a text
 _ALONE = 0.9  # share of marks behind a space from which all are taken to stand by themselves
 
 
@@ -52,7 +52,7 @@ def parted(text: str) -> int:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut a long text into pieces of at most 65,536 characters, before a space or behind a line end if there is one."""
+    """Cut a long text into pieces of at most 8,192 characters, before a space or behind a line end if there is one."""
     start = 0
     while len(text) - start > _PIECE:
         window = (start + 1, start + _PIECE)
