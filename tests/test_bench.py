@@ -86,10 +86,10 @@ def require_set(find_folder: Callable[[str], Path], name: str) -> None:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", tag_sets.names())
+@pytest.mark.parametrize("name", tag_sets.SETS.names)
 def test_a_set_of_tags_is_read_whole(name: str, tmp_path: Path) -> None:
-    require_set(tag_sets.find, name)
-    found = tag_sets.files(name, tmp_path)
+    require_set(tag_sets.SETS.find, name)
+    found = tag_sets.SETS.files(name, tmp_path)
     columns = dict(zip(("text", "spans"), found.flags[1::2] if "raw" in found.flags else (None, None), strict=True))
     table = open_table([found.test])
     chosen = choose_columns(table, columns)
@@ -198,7 +198,7 @@ def test_a_wrong_name_stops_before_any_work() -> None:
         next(bench.run("speed", ["kernel"]))
     assert bench.names("limits") == ["install", "startup", "lines", "stream", "large"]
     assert bench.names("speed") == ["kernels", "train", "tagging", "generate"]
-    assert bench.names("quality") == sorted([*SIZES, *tag_sets.names(), *text_sets.names()])
+    assert bench.names("quality") == sorted([*SIZES, *tag_sets.SETS.names, *text_sets.SETS.names])
 
 
 def test_rows_written_are_the_rows_read(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_longer_contexts_foretell_what_follows_from_them() -> None:
 
 def test_texts_are_split_by_poem_and_by_place(tmp_path: Path) -> None:
     try:
-        found = {name: text_sets.files(name, tmp_path) for name in text_sets.names()}
+        found = {name: text_sets.SETS.files(name, tmp_path) for name in text_sets.SETS.names}
     except UsageError as error:
         pytest.skip(str(error))
     plays = found["tiny_shakespeare"]

@@ -77,7 +77,7 @@ def trained(folder: Path, name: str, flair: Path | None = None) -> dict[str, Any
     """What the benchmark of training says."""
     folder.mkdir()
     sizes = Sizes(threads=1, rounds=2, flair_python=flair)
-    return tagging._training(tag_sets.files(name, folder), folder, 1, sizes)
+    return tagging._training(tag_sets.SETS.files(name, folder), folder, 1, sizes)
 
 
 @pytest.mark.parametrize("name", tagging.SETS)
@@ -144,7 +144,7 @@ def test_answers_are_timed_without_what_starting_takes(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(tagging, "run", fake_run)
     monkeypatch.setattr(tagging, "_ASKED_TOKENS", 100)
-    files = tag_sets.files("ud_english_ewt", tmp_path)
+    files = tag_sets.SETS.files("ud_english_ewt", tmp_path)
     told = tagging._answering("ud_english_ewt", files, tmp_path, Sizes(rounds=2, max_steps=2))
     assert told["tokens"] == 4 * 30 - 3  # six times two sentences of 3 and 2, repeated; less the first
     assert (told["tokens_per_second"], told["start_seconds"], told["peak_mb"]) == (12, 3.0, 9.0)

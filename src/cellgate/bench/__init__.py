@@ -30,7 +30,7 @@ def names(bench: Bench) -> list[str]:
     from cellgate.bench import cells, limits, quality, sets, tag_sets, text_sets
 
     known = {
-        "quality": lambda: sorted([*sets.names(), *tag_sets.names(), *text_sets.names()]),
+        "quality": lambda: sorted([*sets.names(), *tag_sets.SETS.names, *text_sets.SETS.names]),
         "ablation": lambda: list(quality.ABLATION_SETS),
         "speed": lambda: list(SPEED),
         "cells": cells.names,

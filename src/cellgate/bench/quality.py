@@ -47,8 +47,8 @@ def quality(names: Sequence[str], seeds: Sequence[int] = SEEDS) -> Iterator[Reco
     `cellgate train` process, preparing and exporting included.
     """
     require_extra()
-    own = {"tag": (tag_sets, _measure_tags), "generate": (text_sets, _measure_text)}
-    kinds = {name: task for task, (known, _) in own.items() for name in known.names()}
+    own = {"tag": (tag_sets.SETS, _measure_tags), "generate": (text_sets.SETS, _measure_text)}
+    kinds = {name: task for task, (known, _) in own.items() for name in known.names}
     for name in names:  # a wrong name stops before hours of work
         (own[kinds[name]][0].find if name in kinds else sets.find)(name)
     for name in names:
@@ -102,7 +102,7 @@ def _measure(name: str, splits: Splits, seed: int, settings: Sequence[str] = ())
 def _measure_tags(name: str, seed: int) -> Record:
     with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made:
         folder = Path(made)
-        found = tag_sets.files(name, folder)
+        found = tag_sets.SETS.files(name, folder)
         dev = [] if found.dev is None else ["--dev", str(found.dev)]
         command = [*CELLGATE, "train", "tag", str(found.train), *found.flags, *dev, "-o", name]
         command += ["--train.seed", str(seed)]
@@ -125,7 +125,7 @@ def _measure_text(name: str, seed: int) -> Record:
     """A language model's figures on test as it stands, and while it learns from what it has read; n-grams' beside."""
     with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made:
         folder = Path(made)
-        found = text_sets.files(name, folder)
+        found = text_sets.SETS.files(name, folder)
         dev = [] if found.dev is None else ["--dev", str(found.dev)]
         command = [*CELLGATE, "train", "generate", str(found.train), *dev, "-o", name, *found.flags]
         command += ["--train.seed", str(seed)]

@@ -21,10 +21,10 @@ from typing import Any
 from cellgate.bench import flair_steps, tag_sets
 from cellgate.bench.blocks import Batches, Contestant, contestant
 from cellgate.bench.child import CELLGATE, run
+from cellgate.bench.file_sets import SetFiles
 from cellgate.bench.machine import Record, stamp
 from cellgate.bench.rounds import Kept, Round, checked_threads, gathered, sgemm_gflops, significant, torch_threads
 from cellgate.bench.sizes import Sizes
-from cellgate.bench.tag_sets import TagFiles
 from cellgate.bundle import open_bundle
 from cellgate.codecs import Given, text_of
 from cellgate.data.batching import epoch_order
@@ -48,7 +48,7 @@ _LEFT_OUT = "no --flair-python: name an interpreter of an environment with Flair
 def tagging(sizes: Sizes) -> Iterator[Record]:
     """Yield one record a set: tokens a second of answers and of training, ours and Flair's."""
     for name in SETS:
-        tag_sets.find(name)  # a set that is not here stops before any work
+        tag_sets.SETS.find(name)  # a set that is not here stops before any work
     if sizes.flair_python is not None:
         _check_flair(sizes.flair_python)
     for name in SETS:
@@ -72,7 +72,7 @@ def _measured(name: str, sizes: Sizes) -> Record:
     about = stamp([*CELLGATE, *command, *(["--flair-python", "PYTHON"] if sizes.flair_python else [])])
     with tempfile.TemporaryDirectory(prefix="cellgate-bench-") as made, torch_threads(threads):
         folder = Path(made)
-        files = tag_sets.files(name, folder)
+        files = tag_sets.SETS.files(name, folder)
         answering = _answering(name, files, folder, sizes)
         training = _training(files, folder, threads, sizes)
     return {
@@ -89,7 +89,7 @@ def _measured(name: str, sizes: Sizes) -> Record:
 # Answering
 
 
-def _answering(name: str, files: TagFiles, folder: Path, sizes: Sizes) -> dict[str, Any]:
+def _answering(name: str, files: SetFiles, folder: Path, sizes: Sizes) -> dict[str, Any]:
     """Train a Bundle for a few steps and let it answer the test rows."""
     dev = [] if files.dev is None else ["--dev", str(files.dev)]
     command = [*CELLGATE, "train", "tag", str(files.train), *files.flags, *dev, "-o", "bundle"]
@@ -126,7 +126,7 @@ class _Asked:
     tokens: int
 
 
-def _asked(files: TagFiles, folder: Path) -> _Asked:
+def _asked(files: SetFiles, folder: Path) -> _Asked:
     """Write the test rows as often as makes enough tokens."""
     source = open_bundle(folder / "bundle").source
     texts: list[Given] = [row.text for row in _records(files.test, files.flags)]
@@ -153,7 +153,7 @@ def _records(path: Path, flags: Sequence[str]) -> Records[Row]:
 # Training
 
 
-def _training(files: TagFiles, folder: Path, threads: int, sizes: Sizes) -> dict[str, Any]:
+def _training(files: SetFiles, folder: Path, threads: int, sizes: Sizes) -> dict[str, Any]:
     """Let the contestants take turns, each with the same next few batches."""
     config = Config()
     records = _records(files.train, files.flags)
