@@ -49,7 +49,9 @@ def test_texts_are_split_by_poem_and_by_place(tmp_path: Path) -> None:
         for path in (poems.train, poems.dev, poems.test)
     ]
     assert sum(map(len, parts)) == len(set.union(*parts))
-    assert min(map(len, parts)) > 1_900
+    total = sum(map(len, parts))
+    assert [len(part) for part in parts[1:]] == [total // 20] * 2
+    assert total > 9_000
 
 
 def test_contestants_take_turns_and_the_record_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Language models: training beside the same net in plain torch, and how quickly a Bundle writes.
 
 Tokens are invented, by Zipf's law: what a step takes does not depend on what they say. Both train the same layers with
-tied vectors; ours drops and penalises as it does by default, torch's only between layers, as nn.LSTM offers.
+tied vectors; ours drops and penalises as it does by default, torch's only between layers, as nn.LSTM offers. Over words
+ours draws a sample of them for its softmax, as it does by default; torch's takes them all.
 """
 
 import tempfile
