@@ -11,8 +11,9 @@ from cellgate.cli import run
 from cellgate.cli.figures import label_rows
 from cellgate.errors import DataError, UsageError
 from cellgate.fit.events import Note
+from cellgate.plan import Plan
 from cellgate.task import find
-from cellgate.training import Plan, train, train_events
+from cellgate.training import train, train_events
 from tests.conftest import TINY
 
 _ABOUT = {"price": "cheap money paid euro", "size": "small large fits wide", "smell": "scent nose flowers stink"}

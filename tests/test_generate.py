@@ -36,10 +36,11 @@ from cellgate.language import Language, Length, surprise
 from cellgate.nets import Net, Writer
 from cellgate.nets.sampled import Sample, sampled_loss
 from cellgate.nets.tables import Table
+from cellgate.plan import Plan
 from cellgate.sampling import Chooser, Sampling, Verse, held_back
 from cellgate.task import find
 from cellgate.text.pieces import Tail
-from cellgate.training import Plan, train, train_events
+from cellgate.training import train, train_events
 
 # Written for these tests: lines of a made-up ship's log, with enough sameness to be learned by a tiny net.
 _WINDS = ("north", "south", "east", "west")

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from cellgate.fit.process import flushed_denormals
+from cellgate.plan import Plan
 from cellgate.task import find
-from cellgate.training import Plan, train_events
+from cellgate.training import train_events
 from tests.conftest import TINY
 
 

@@ -14,8 +14,9 @@ import pytest
 import cellgate
 from cellgate.errors import UsageError
 from cellgate.fit.events import Step
+from cellgate.plan import Plan
 from cellgate.task import find
-from cellgate.training import Plan, train, train_events
+from cellgate.training import train, train_events
 from tests.conftest import TINY
 
 # Many checkpoints and several epochs, so that a kill can come at every kind of moment.

@@ -19,8 +19,9 @@ from cellgate.fit.dev import Dev
 from cellgate.fit.events import Step
 from cellgate.fit.rowwise import RowwiseAdamW
 from cellgate.nets.tables import Table
+from cellgate.plan import Plan
 from cellgate.task import find
-from cellgate.training import Plan, train_events
+from cellgate.training import train_events
 from tests.conftest import TINY
 
 ROWS, WIDTH = 12, 5

@@ -1,8 +1,8 @@
 """How a task that reads a running text is trained: prepare, fit, export, compare; the Bundle is left staged."""
 
 import math
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,14 @@ from cellgate.batch import Ids
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.card import language_card
 from cellgate.codecs.units import END_ID
-from cellgate.config import TaskConfig
 from cellgate.fit.events import Event, Work
 from cellgate.fit.prepare import is_prepared
 from cellgate.fit.prepare_text import PreparedText, load_prepared_text, prepare_text, text_notes
 from cellgate.language import Language, Length, surprise
+from cellgate.plan import Plan
 from cellgate.report import Course, LanguageReport, language_html
 from cellgate.staging import stage
-from cellgate.task import Row, Task
+from cellgate.task import Task
 
 if TYPE_CHECKING:
     from cellgate.nets import Net
@@ -29,20 +29,7 @@ _SHOWN, _SAMPLES = 2_000, 3  # dev tokens and texts written, for the report
 _JUDGED = 50_000  # dev tokens the Bundle's metrics are of, at most
 
 
-@dataclass(frozen=True)
-class Written:
-    """What is to be trained, as `training.Plan` has it, with its task."""
-
-    name: str
-    folder_name: str  # what the Bundle will be called
-    task: Task
-    config: TaskConfig
-    train: Iterable[Row]
-    dev: Iterable[Row] | None
-    origin: Mapping[str, Any]
-
-
-def train_text(given: Written, work: Path) -> Generator[Event, None, Mapping[str, float]]:
+def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Mapping[str, float]]:
     """Train in the folder `work`, from where it was left; leave the Bundle in `work/bundle` and return its metrics."""
     import torch
 
@@ -50,34 +37,24 @@ def train_text(given: Written, work: Path) -> Generator[Event, None, Mapping[str
     from cellgate.fit.loop import fit
 
     if not is_prepared(work / "data"):
-        yield from prepare_text(given.task, given.config, given.train, given.dev, work / "data")
+        yield from prepare_text(task, plan.config, plan.train, plan.dev, work / "data")
     prepared = load_prepared_text(work / "data")
     yield from text_notes(prepared)
-    torch.manual_seed(given.config.train.seed)
-    net = given.task.net(given.config, prepared.source, prepared.target)
+    torch.manual_seed(plan.config.train.seed)
+    net = task.net(plan.config, prepared.source, prepared.target)
     lanes = Lanes(prepared.train, END_ID)
     dev = Heard(prepared.dev, END_ID, prepared.source.first)
-    progress = yield from fit(net, lanes, given.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
+    progress = yield from fit(net, lanes, plan.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
     yield Work("exporting", 0, None)
     staged = work / "bundle"
-    manifest = {
-        "task": given.name,
-        "config": given.config.model_dump(mode="json"),
-        "calibration": {},
-        "course": {"losses": progress.losses, "scores": progress.scores, "kept_epoch": progress.kept_epoch},
-        "data": {**given.origin, **asdict(prepared.facts)},
-    }
-    parity = stage(
-        staged,
-        net,
-        dev.example(),
-        prepared.source,
-        prepared.target,
-        manifest,
-        lambda *graphs: _parity(prepared.dev, net, *graphs),
-        language_card,
-    )
-    report = _report(given.folder_name, prepared, Language.of(open_bundle(staged)))
+    course = {"losses": progress.losses, "scores": progress.scores, "kept_epoch": progress.kept_epoch}
+
+    def compare(graph: Bundle, int8: Bundle | None) -> dict[str, Any]:
+        return _parity(prepared.dev, net, graph, int8)
+
+    told = {"calibration": {}, "course": course}
+    parity = stage(plan, prepared, net, dev.example(), told, compare, language_card, staged)
+    report = _report(plan.folder.name, prepared, Language.of(open_bundle(staged)))
     (staged / "report.html").write_text(language_html(report), "utf-8")
     metrics: Mapping[str, float] = parity["float"]
     return metrics

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,25 +25,14 @@ from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
 from cellgate.metrics import calibration_error
+from cellgate.plan import Plan
 from cellgate.staging import stage
 from cellgate.task import Row, Task, find
-from cellgate.text_training import Written, train_text
+from cellgate.text_training import train_text
 
 if TYPE_CHECKING:
     from cellgate.fit.dev import Dev
     from cellgate.nets import Net
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained, on what, and where it goes."""
-
-    task: str
-    config: TaskConfig
-    train: Iterable[Row]  # iterated more than once
-    dev: Iterable[Row] | None  # None: held out from `train`
-    folder: Path
-    origin: Mapping[str, Any]  # says which data these are; a resumed training must name the same
 
 
 def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, None]:
@@ -61,7 +50,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     if not (work / "plan.json").exists():
         replace_file(work / "plan.json", _describe(plan).encode())
     try:
-        yield from _written(plan, task, work) if task.running else _answering(plan, task, work)
+        yield from _running(plan, task, work) if task.running else _answering(plan, task, work)
         shutil.rmtree(work)
     except (DataError, UsageError):
         if not is_prepared(work / "data"):  # nothing was learned: mended data need no --resume, which would refuse them
@@ -75,11 +64,9 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         ) from None
 
 
-def _written(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
+def _running(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
     """Train on a running text."""
-    metrics = yield from train_text(
-        Written(plan.task, plan.folder.name, task, plan.config, plan.train, plan.dev, plan.origin), work
-    )
+    metrics = yield from train_text(plan, task, work)
     replace_bundle(work / "bundle", plan.folder)
     yield Done("the Bundle is written", metrics)
 
@@ -155,17 +142,10 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
 def _stage(
     plan: Plan, prepared: Prepared, net: "Net", dev: "Dev", chosen: Mapping[str, Any], staged: Path
 ) -> dict[str, Any]:
-    told = {
-        "task": plan.task,
-        "config": plan.config.model_dump(mode="json"),
-        **chosen,
-        "data": {**plan.origin, **asdict(prepared.facts)},
-    }
-
     def compare(graph: Bundle, int8: Bundle | None) -> dict[str, Any]:
         return dev.parity(net, graph, int8)
 
-    return stage(staged, net, dev.example(), prepared.source, prepared.target, told, compare, model_card)
+    return stage(plan, prepared, net, dev.example(), chosen, compare, model_card, staged)
 
 
 def train(

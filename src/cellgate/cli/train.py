@@ -28,8 +28,9 @@ from cellgate.cli.words import STANDARD_INPUT, clock, megabytes, say
 from cellgate.config import TaskConfig
 from cellgate.errors import UsageError
 from cellgate.fit.events import Done, Event, Step
+from cellgate.plan import Plan
 from cellgate.task import find, names
-from cellgate.training import Plan, train_events
+from cellgate.training import train_events
 
 _EXAMPLE = "Example: cellgate train classify questions.csv -o intents"
 _USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
