@@ -16,6 +16,7 @@ from cellgate.fit.feed import Batch, Feed, Verdict
 from cellgate.fit.process import flushed_denormals, keep_freed_memory
 from cellgate.fit.rowwise import RowwiseAdamW
 from cellgate.nets.net import Net
+from cellgate.ops.products import multiplying
 
 _MOST_SKIPPED = 3  # steps whose loss was no number, after which training ends
 _BY_ROW = 2**16  # weights of a table for each text of a step, from which stepping its rows read is quicker than all
@@ -53,7 +54,7 @@ def fit(
             for group, peak in zip(optimizer.groups, peaks, strict=True):
                 group["lr"] = peak * batch.pace * one_cycle(min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
-            loss, carried = _learn(net, optimizer, batch, progress.carried, config.clip)
+            loss, carried = _learn(net, optimizer, batch, progress.carried, config)
             progress, seconds = progress.after_step(loss, carried), time.monotonic() - began
             try:
                 if not math.isfinite(loss):
@@ -126,19 +127,20 @@ def _prepare(net: Net, feed: Feed, config: TrainConfig) -> None:
 
 @flushed_denormals()
 def _learn(
-    net: Net, optimizer: RowwiseAdamW, batch: Batch, carried: Mapping[str, Tensor], clip: float
+    net: Net, optimizer: RowwiseAdamW, batch: Batch, carried: Mapping[str, Tensor], config: TrainConfig
 ) -> tuple[float, dict[str, Tensor]]:
     """One step on a batch, from what the step before left; its loss, and what it leaves to the next.
 
     Where the loss is no number, nothing is learned and nothing is left.
     """
     state = carried if batch.continues else {}
-    with optimizer.reading():
-        loss, after = net.continued(batch.inputs, batch.target, state)
-    if not math.isfinite(loss.item()):
-        return math.nan, {}
-    torch.autograd.backward(loss)
-    optimizer.clip(clip)
+    with multiplying(config.products):
+        with optimizer.reading():
+            loss, after = net.continued(batch.inputs, batch.target, state)
+        if not math.isfinite(loss.item()):
+            return math.nan, {}
+        torch.autograd.backward(loss)
+    optimizer.clip(config.clip)
     optimizer.step()
     return loss.item(), {name: array.detach() for name, array in after.items()}
 

@@ -15,6 +15,7 @@ from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
 from cellgate.kernel.built import missing
 from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
+from cellgate.ops.products import rounded
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
 
 if missing is None:
@@ -87,7 +88,7 @@ def compute(call: Call, x: Inputs, weights: Weights, state: State) -> tuple[Tens
 
 def product(call: Call, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
     """Multiply left [M, K] by right [K, N], both of any strides, and add b [N] -> [M, N]."""
-    if not _native.own_products():
+    if not _native.own_products() or rounded():
         with torch.autocast("cpu", enabled=False):  # backward may be called under it
             return left @ right if b is None else torch.addmm(b, left, right)
     out = left.new_empty(left.shape[0], right.shape[1])
