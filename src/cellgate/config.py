@@ -126,6 +126,27 @@ class EncoderConfig(Options):
     """Share of columns dropped between layers, locked likewise."""
 
 
+class StartConfig(Options):
+    """What the recurrent half begins with: random weights, or what a language model has learned."""
+
+    language: str = ""
+    """Folder of a language model (`train generate`) whose vectors and layers training begins with; its sizes are then
+    the encoder's, and words that it knows have vectors of their own."""
+    freeze: bool = False
+    """Leave what it learned as it is, and train only what stands above."""
+    slower: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Learning rate of a layer as a share of that of the layer above (Howard & Ruder 2018)."""
+    unfreeze: Fraction = 0.1
+    """Share of the steps after which the next layer below is trained too, from the last one down; 0: all from the first
+    step."""
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> Self:
+        if self.freeze and not self.language:
+            raise ValueError("start.freeze keeps what a language model has learned; name one with --from")
+        return self
+
+
 class HeadConfig(Options):
     """From the encoder's outputs to one score a label: pooling, then one linear map."""
 
@@ -151,7 +172,7 @@ class WindowConfig(Options):
     """Train this half beside the recurrent one."""
     min_count: Count = 2
     """A feature must stand so often in the training texts."""
-    max_weights: Count = 2_000_000
+    max_weights: Count = 6_000_000
     """At most this many weights (features kept x tags): bounds the size of the Bundle."""
     dropout: Fraction = 0.2
     """Share of features dropped in training."""
@@ -162,6 +183,8 @@ class UnitsConfig(Options):
 
     unit: Literal["auto", "word", "subword", "character"] = "auto"
     """What one token is; auto: characters of texts in Han script or under 5 million characters, else subwords."""
+    lowercase: bool = False
+    """Fold case before anything else; then nothing written has capitals."""
     words: Literal["auto", "spaces", "marks"] = "auto"
     """Where words end: at spaces alone, as in texts whose marks stand by themselves, or at marks too; auto: looks."""
     subwords: Literal["bpe", "unigram"] = "bpe"
@@ -178,6 +201,9 @@ class WriterConfig(Options):
     Its defaults of what is dropped follow Merity, Keskar & Socher (2017), for texts a hundredth of theirs.
     """
 
+    directions: Literal[1, 2] = 1
+    """2: layers of their own also foretell each token from those behind it, which a task that starts from this model
+    (`--from`) reads with; writing and scoring read forward only."""
     layers: Annotated[int, Field(ge=1, le=4)] = 2
     """Recurrent layers, one above the other."""
     embedding: Count = 256

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from cellgate.atomic import replace_file
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, undo_half_replacing, work_folder
 from cellgate.card import model_card
+from cellgate.codecs import ChainCodec
 from cellgate.config import TaskConfig, usable_cores
 from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
@@ -27,6 +28,7 @@ from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, pr
 from cellgate.metrics import calibration_error
 from cellgate.plan import Plan
 from cellgate.staging import stage
+from cellgate.starting import language_of, start, started
 from cellgate.task import Row, Task, find
 from cellgate.text_training import train_text
 
@@ -42,6 +44,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     """
     require_training()
     task = find(plan.task)
+    plan = replace(plan, config=started(plan.config))
     _check_name(plan.folder)
     work = work_folder(plan.folder)
     _check_folders(plan, work, resume=resume)
@@ -62,6 +65,21 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         raise WorkError(
             f"the disk is full at {work}; the old Bundle, if any, stands: make room and go on with --resume"
         ) from None
+
+
+def is_trained(plan: Plan) -> bool:
+    """Whether the Bundle of this very plan is there already; UsageError where another one is."""
+    manifest = plan.folder / "bundle.json"
+    if not manifest.is_file():
+        return False
+    found = json.loads(manifest.read_text("utf-8"))
+    wanted = json.loads(json.dumps({"config": plan.config.model_dump(mode="json"), "data": plan.origin}))
+    same = {"config": found["config"], "data": {name: found["data"].get(name) for name in wanted["data"]}}
+    if same != wanted:
+        raise UsageError(
+            f"{plan.folder} holds another Bundle ({_difference(same, wanted)}); start from it with --from, or delete it"
+        )
+    return True
 
 
 def _running(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
@@ -98,11 +116,13 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     chances = None
     if config.train.imbalance == "sampling":
         chances = even_chances(prepared.groups[prepared.train])
-    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
+    by_token = isinstance(target, ChainCodec)
+    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances, by_token)
     dev = Dev(data, prepared.dev, target)
-    progress = yield from fit(
-        net, data, config.train, lambda: verdict(dev.metrics(net)), work / "checkpoint.safetensors"
-    )
+    checkpoint = work / "checkpoint.safetensors"
+    if (language := language_of(config)) and not checkpoint.exists():
+        yield Note(start(net, source, language))
+    progress = yield from fit(net, data, config.train, lambda: verdict(dev.metrics(net)), checkpoint)
     settle(net, torch.from_numpy(source.spellings))
     yield Work("calibrating", 0, None)
     scores = dev.scores(net)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +31,13 @@ from cellgate.config import TaskConfig
 from cellgate.errors import UsageError
 from cellgate.fit.events import Done, Event, Step
 from cellgate.plan import Plan
+from cellgate.starting import language_of, language_settings
 from cellgate.task import find, names
-from cellgate.training import train_events
+from cellgate.training import is_trained, train_events
 
 _EXAMPLE = "Example: cellgate train classify questions.csv -o intents"
 _USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
+_LOOKED_AT = 200  # texts, to tell how they are written
 APP = App(name="train", usage=_USAGE.format("TASK"), help_epilogue=_EXAMPLE, group_commands="Tasks")
 
 
@@ -56,6 +60,31 @@ class Order:
     ] = False
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What training begins with, where not at random."""
+
+    language: Annotated[
+        str | None,
+        Parameter(
+            name="--from", metavar="FOLDER", help="Begin with what this language model learned (train generate)."
+        ),
+    ] = None
+    freeze: Annotated[
+        bool, Parameter(negative=(), help="Leave that as it is; train only what is above.", show_default=False)
+    ] = False
+    pretrain: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="FILE",
+            negative=(),
+            help="Texts without answers, any number of them: first their language is learned, in FOLDER.language, then "
+            "training begins from that.",
+            show_default=False,
+        ),
+    ] = ()
+
+
 def _verb(task: str) -> App:
     """The verb for one task: its record and its settings are flags."""
 
@@ -63,22 +92,31 @@ def _verb(task: str) -> App:
         *files: str,
         columns: object = None,
         order: Order | None = None,
+        beginning: Beginning | None = None,
         reading: Reading | None = None,
         settings: object = None,
     ) -> int:
-        order = order or Order()
+        order, reading, beginning = order or Order(), reading or Reading(), beginning or Beginning()
         config = resolve(find(task).config, order.config, settings)
+        config = _begun(config, beginning, order)
         if order.print_config:
             print(config.to_yaml(), end="")
             return 0
-        return _train(_plan(task, config, files, order, reading or Reading(), given(columns)), resume=order.resume)
+        plan = _plan(task, config, files, order, reading, given(columns))
+        if not beginning.pretrain:
+            return _train(plan, resume=order.resume)
+        if code := _pretrain(_language_plan(plan, beginning.pretrain, reading), resume=order.resume):
+            return code
+        return _train(plan, resume=order.resume and work_folder(plan.folder).exists())
 
     found = find(task)
     flat = Parameter(name="*")
+    begins = "start" in found.config.model_fields
     run.__annotations__ |= {  # made from the task: no text of a program can name these types
         "files": Annotated[str, Parameter(name="FILE", help=FILES_HELP)],
         "columns": Annotated[field_flags(found.fields) | None, flat],
         "order": Annotated[Order | None, flat],
+        "beginning": Annotated[Beginning | None, flat if begins else Parameter(parse=False)],
         "reading": Annotated[Reading | None, flat],
         "settings": Annotated[setting_flags(found.config) | None, flat],
     }
@@ -89,6 +127,41 @@ def _verb(task: str) -> App:
 
 for _task in names():
     APP.command(_verb(_task))
+
+
+def _begun(config: TaskConfig, beginning: Beginning, order: Order) -> TaskConfig:
+    """The settings with what the flags say of where training begins."""
+    if beginning == Beginning():
+        return config
+    if beginning.language and beginning.pretrain:
+        raise UsageError("--from names a language model, --pretrain makes one; give one of them")
+    language = beginning.language or (f"{_folder(order.out)}.language" if beginning.pretrain else None)
+    values = config.model_dump()
+    values["start"] |= {"language": language} if language else {}
+    values["start"] |= {"freeze": True} if beginning.freeze else {}
+    return type(config).parse(values, "the flags")
+
+
+def _language_plan(plan: Plan, files: tuple[str, ...], reading: Reading) -> Plan:
+    """The training of the language model that another one begins with."""
+    name = "generate"
+    columns = {name: column for name, column in plan.origin["columns"].items() if name == "text"}
+    trained = {"columns": columns, "layout": "lines"}
+    source = open_as_trained(files, find(name), {"text": None}, reading, trained)
+    for note in source.notes:
+        say(note)
+    texts = map(attrgetter("text"), islice(source.records, _LOOKED_AT))
+    config = language_settings(plan.config, texts)
+    return Plan(name, config, source.records, None, Path(language_of(plan.config)), origin(source.records))
+
+
+def _pretrain(plan: Plan, *, resume: bool) -> int:
+    """Train the language model, and say what was made."""
+    if is_trained(plan):
+        say(f"the language model in {plan.folder} is of these texts and settings: it is begun with")
+        return 0
+    say(f"first the language of the texts without answers: a language model in {plan.folder}")
+    return _run(plan, train_events(plan, resume=resume and work_folder(plan.folder).exists()))
 
 
 def _plan(
@@ -133,19 +206,26 @@ def _folder(out: str | None) -> Path:
 
 
 def _train(plan: Plan, *, resume: bool) -> int:
-    """Train, draw what happens, and say what was made."""
+    """Train, and say what was made."""
     began = time.monotonic()
+    if code := _run(plan, train_events(plan, resume=resume)):
+        return code
+    _report(plan, time.monotonic() - began)
+    return 0
+
+
+def _run(plan: Plan, events: Generator[Event, None, None]) -> int:
+    """Draw what happens; 0, or how the program ends where it was stopped."""
     log = EventLog(work_folder(plan.folder) / "events.jsonl")
     with stoppable() as stop, drawing() as shown:
         course = Course(stop)
-        for event in course.follow(train_events(plan, resume=resume)):
+        for event in course.follow(events):
             log.add(event)
             shown.show(event)
     if course.stopped:
         say(course.farewell())
         return stop.exit_code
     log.keep(plan.folder)
-    _report(plan, time.monotonic() - began)
     return 0
 
 

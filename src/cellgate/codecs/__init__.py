@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellgate.codecs.decision import Decision
+from cellgate.codecs.known import Known, read_known
 from cellgate.codecs.labels import LabelCodec, LabelsCodec, LabelSetCodec, learn_labels
 from cellgate.codecs.next import NextCodec
 from cellgate.codecs.source import Given, SourceCodec
@@ -22,6 +23,7 @@ __all__ = [
     "Codec",
     "Decision",
     "Given",
+    "Known",
     "LabelCodec",
     "LabelSetCodec",
     "LabelsCodec",
@@ -35,6 +37,7 @@ __all__ = [
     "learn_labels",
     "learn_tags",
     "load",
+    "read_known",
     "save",
     "text_of",
 ]

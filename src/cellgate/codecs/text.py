@@ -15,6 +15,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer, models
 
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
+from cellgate.codecs.known import Known, read_known
 from cellgate.codecs.source import Given, SourceCodec
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
@@ -69,11 +70,15 @@ class TextCodec(SourceCodec):
     lexicon: Lexicon | None = None  # of the words that are told of characters, if any
 
     @classmethod
-    def learn(cls, config: TextConfig, texts: Iterable[Given], *, places: bool = False) -> "TextCodec":
+    def learn(
+        cls, config: TextConfig, texts: Iterable[Given], *, places: bool = False, language: str = ""
+    ) -> "TextCodec":
         """Learn a vocabulary from training texts, which are iterated more than once.
 
-        Where one comes as its tokens, a token is a word.
+        Where one comes as its tokens, a token is a word. The vocabulary is filled up with the words of a language
+        model, where its folder is given, or with those that have pretrained vectors.
         """
+        known = read_known(language) if language else None
         limit = _TOKEN_CHARACTERS * config.max_tokens
         sample = list(_spread(texts, _SAMPLE))
         strings = [whole(text[:limit]) for text in sample if isinstance(text, str)]
@@ -81,6 +86,13 @@ class TextCodec(SourceCodec):
         unit: Unit = "word"
         if not counted:
             unit = config.unit if config.unit != "auto" else "character" if han_share(strings) > 0.5 else "word"
+        if known and known.unit != unit:
+            raise UsageError(
+                f"--from {known.folder}: it reads {known.unit}s, these texts are read by {unit}; "
+                f"train it with --text.unit {unit}"
+            )
+        if known and config.vectors:
+            raise UsageError("--from and --text.vectors both give words their vectors; leave one of them out")
         if config.lexicon and unit != "character":
             raise UsageError(
                 f"text.lexicon: a word list is for texts of characters, and these are read by {unit}; "
@@ -96,7 +108,15 @@ class TextCodec(SourceCodec):
         ]
         if not any(lengths) and tokenizer.get_vocab_size() <= 2:
             raise DataError("every text is empty; name the column that holds the texts")
-        coverage = _add_words(tokenizer, unit, config, sample) if config.vectors else None
+        coverage = None
+        if known:
+            coverage = _add_words(tokenizer, (word for word, _ in known.words), config.max_vocabulary, sample)
+        elif config.vectors:
+            if unit == "subword":
+                raise UsageError(
+                    "text.vectors: subwords have no pretrained vectors; set text.unit to word or character"
+                )
+            coverage = _add_words(tokenizer, read_words(config.vectors), config.max_vocabulary, sample)
         lexicon = None
         if config.lexicon:
             read = (whole(text_of(text)[:limit]) for text in texts)
@@ -125,6 +145,23 @@ class TextCodec(SourceCodec):
         return read_vectors(
             path, self.tokenizer.get_vocab(), lambda word: self.tokenizer.normalizer.normalize_str(whole(word))
         )
+
+    def numbers_of(self, known: Known) -> Ids:
+        """Of each word of the vocabulary [V] the number of the language model's word that is written so, else UNKNOWN.
+
+        Of several that become one, the word that is written so counts, else the most frequent.
+        """
+        found = np.full(len(self), UNKNOWN_ID, np.int32)
+        exact: set[int] = set()
+        for word, number in known.words:
+            as_written = self.normalise(whole(word))
+            place = self._vocabulary.get(as_written)
+            if place is None or place in exact or (found[place] != UNKNOWN_ID and word != as_written):
+                continue
+            found[place] = number
+            if word == as_written:
+                exact.add(place)
+        return found
 
     def encode(self, texts: Sequence[Given]) -> dict[str, Ragged]:
         """Encode B texts: "tokens" (ids) and "unknown" (characters of tokens with id 0, each ended by 0).
@@ -315,22 +352,20 @@ def _whole(text: Given) -> Given:
     return whole(text) if isinstance(text, str) else text
 
 
-def _add_words(tokenizer: Tokenizer, unit: Unit, config: TextConfig, sample: Sequence[Given]) -> Coverage:
+def _add_words(tokenizer: Tokenizer, words: Iterable[str], most: int, sample: Sequence[Given]) -> Coverage:
     """Fill the vocabulary up with words that have a pretrained vector: a text to come may hold them."""
-    if unit == "subword":
-        raise UsageError("text.vectors: subwords have no pretrained vectors; set text.unit to word or character")
     vocabulary = tokenizer.get_vocab()
     own, with_vector = len(vocabulary) - 2, 0
     seen: set[str] = set()
     normal, cut = tokenizer.normalizer.normalize_str, tokenizer.pre_tokenizer.pre_tokenize_str
-    for word in read_words(config.vectors):
+    for word in words:
         as_written = normal(whole(word))
         if as_written in seen:
             continue
         seen.add(as_written)
         if as_written in vocabulary:
             with_vector += 1
-        elif len(vocabulary) < config.max_vocabulary and len(cut(as_written)) == 1:
+        elif len(vocabulary) < most and len(cut(as_written)) == 1:
             vocabulary[as_written] = len(vocabulary)
     tokens: list[str] = []
     for text in map(_whole, sample):

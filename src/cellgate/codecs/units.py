@@ -1,4 +1,4 @@
-"""A running text to tokens and back: nothing of it is folded, and spaces and line ends are part of it.
+"""A running text to tokens and back: spaces and line ends are part of it, and case is kept unless that is not wanted.
 
 A text is a document: its tokens stand between two ends of documents (END). Where it ends with a line end, it goes on in
 the next text: so the lines of a file, given with their ends, are one document.
@@ -7,10 +7,10 @@ the next text: so the lines of a file, given with their ends, are one document.
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,7 @@ class UnitsCodec(SourceCodec):
     tokens: tuple[str, ...]  # without those before them; of subwords as the tokeniser writes them
     mean_tokens: float  # of a document
     tokenizer: Tokenizer | None = None  # of subwords
+    lowercase: bool = False
     max_tokens: int = field(default=_LARGEST, init=False)
 
     @classmethod
@@ -88,19 +89,19 @@ class UnitsCodec(SourceCodec):
         most = _USUAL[unit] if config.max_vocabulary == "auto" else config.max_vocabulary
         tokenizer = None
         if unit == "subword":
-            tokenizer = _learn_subwords(config.subwords, most, texts)
+            tokenizer = _learn_subwords(config, most, texts)
             vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
             tokens = tuple(token for token, _ in vocabulary)
         else:
             counts: Counter[str] = Counter()
             for piece in texts:
-                counts.update(piece.text if unit == "character" else cut_words(piece.text, words))
+                text = _folded(piece.text) if config.lowercase else piece.text
+                counts.update(text if unit == "character" else cut_words(text, words))
             kept = sorted((t for t, n in counts.items() if n >= config.min_count), key=lambda t: (-counts[t], t))
             tokens = tuple(kept[:most])
-        codec = cls(unit, words, tuple(sorted(labels)), tokens, 0.0, tokenizer)
+        codec = cls(unit, words, tuple(sorted(labels)), tokens, 0.0, tokenizer, config.lowercase)
         share = sum(len(codec.ids(text)) for text in sample) / max(1, sum(map(len, sample)))
-        mean = characters * share / max(1, documents)
-        return cls(unit, words, codec.labels, tokens, mean, tokenizer)
+        return replace(codec, mean_tokens=characters * share / max(1, documents))
 
     def __len__(self) -> int:
         return self.first + len(self.tokens)
@@ -122,7 +123,8 @@ class UnitsCodec(SourceCodec):
     def ids(self, text: str) -> list[int]:
         """Numbers of a text's tokens, UNKNOWN for those never learned."""
         if self.tokenizer is not None:
-            return [number + self.first for number in self.tokenizer.encode(whole(text)).ids]
+            text = whole(text)
+            return [n + self.first for n in self.tokenizer.encode(_folded(text) if self.lowercase else text).ids]
         numbers = self._numbers
         return [numbers.get(cell, UNKNOWN_ID) for cell in self.cells(text)]
 
@@ -130,6 +132,7 @@ class UnitsCodec(SourceCodec):
         """A text's words or characters; of subwords, which are all known, none."""
         if self.tokenizer is not None:
             return ()
+        text = _folded(text) if self.lowercase else text
         return text if self.unit == "character" else cut_words(text, self.words)
 
     def is_text(self, ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
@@ -196,7 +199,7 @@ class UnitsCodec(SourceCodec):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write tokenizer.json where there are subwords; return the rest."""
         state: dict[str, Any] = {"unit": self.unit, "words": self.words, "labels": self.labels}
-        state |= {"mean_tokens": self.mean_tokens}
+        state |= {"mean_tokens": self.mean_tokens, "lowercase": self.lowercase}
         if self.tokenizer is None:
             return state | {"tokens": self.tokens}
         (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
@@ -210,7 +213,15 @@ class UnitsCodec(SourceCodec):
             tokens = tuple(state["tokens"])
         else:
             tokens = tuple(token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
-        return cls(state["unit"], state["words"], tuple(state["labels"]), tokens, state["mean_tokens"], tokenizer)
+        return cls(
+            state["unit"],
+            state["words"],
+            tuple(state["labels"]),
+            tokens,
+            state["mean_tokens"],
+            tokenizer,
+            state.get("lowercase", False),
+        )
 
 
 class Typing:
@@ -234,14 +245,20 @@ class Typing:
         return f" {word}" if space else word
 
 
-def _learn_subwords(kind: Literal["bpe", "unigram"], most: int, texts: Iterable[Piece]) -> Tokenizer:
+def _folded(text: str) -> str:
+    """In small letters, each by itself: a sigma does not look at what follows, which may be still to come."""
+    return text.replace("\u03a3", "\u03c3").lower()
+
+
+def _learn_subwords(config: UnitsConfig, most: int, texts: Iterable[Piece]) -> Tokenizer:
     """A tokeniser over bytes, so that there is no unknown token."""
+    kind, fold = config.subwords, _folded if config.lowercase else str
     letters = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Tokenizer(models.BPE() if kind == "bpe" else models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     make = trainers.BpeTrainer if kind == "bpe" else trainers.UnigramTrainer
     trainer = make(vocab_size=most, initial_alphabet=letters, show_progress=False)
-    tokenizer.train_from_iterator((piece.text for piece in texts), trainer)
+    tokenizer.train_from_iterator((fold(piece.text) for piece in texts), trainer)
     return tokenizer
 
 

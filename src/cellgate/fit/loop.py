@@ -51,8 +51,9 @@ def fit(
         while progress.place < steps.count and progress.step < course.steps and progress.skipped < _MOST_SKIPPED:
             began = time.monotonic()
             batch = steps.batch(progress.place)
+            done = min(1.0, progress.step / course.steps)
             for group, peak in zip(optimizer.groups, peaks, strict=True):
-                group["lr"] = peak * batch.pace * one_cycle(min(1.0, progress.step / course.steps))
+                group["lr"] = peak * batch.pace * one_cycle(done) if done >= group.get("opens", 0.0) else 0.0
             _seed(config.seed, progress.step + 1)
             loss, carried = _learn(net, optimizer, batch, progress.carried, config)
             progress, seconds = progress.after_step(loss, carried), time.monotonic() - began

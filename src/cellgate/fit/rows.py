@@ -15,6 +15,7 @@ from cellgate.data.cache import EncodedRows
 from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict, as_tensors
 from cellgate.metrics import TELLING_ROWS
 
+_TAGGED_TOKENS = 12_000_000  # read in all epochs together, where each is tagged
 _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count n-grams by
 
 
@@ -29,6 +30,7 @@ class Data(Feed):
     target: Callable[[Mapping[str, Ragged]], Mapping[str, Array]]
     chances: npt.NDArray[np.float64] | None = None
     """Of each training row to be drawn [train]; None: an epoch takes each once."""
+    by_token: bool = False  # whether each token has an answer of its own
 
     def tensors(self, rows: Ints) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Inputs and target of the named rows."""
@@ -54,7 +56,7 @@ class Data(Feed):
         steps_each = steps_of(0).count
         epochs = config.epochs
         if epochs == "auto":
-            epochs = automatic_epochs(rows, int(lengths.sum()), steps_each)
+            epochs = automatic_epochs(rows, int(lengths.sum()), steps_each, by_token=self.by_token)
         return Course(epochs, min(steps_each * epochs, config.max_steps or steps_each * epochs), steps_of)
 
     def _batch(self, rows: Ints) -> Batch:
@@ -85,10 +87,11 @@ def rows_a_step(rows: int, config: TrainConfig) -> int:
     return min(config.batch_rows, max(8, rows // 40))
 
 
-def automatic_epochs(rows: int, tokens: int, steps: int) -> int:
+def automatic_epochs(rows: int, tokens: int, steps: int, *, by_token: bool) -> int:
     """Passes over data of so many rows, tokens and steps.
 
-    12 for thousands of rows, 4 for tens of thousands or for millions of tokens, more where there are few steps.
+    12 for thousands of rows, 4 for tens of thousands or for millions of tokens, more where there are few steps. Where
+    each token has an answer of its own, 12 up to a million tokens: it is learned longer before it is learned by heart.
     """
-    usual = min(12, round(140_000 / rows), round(25_000_000 / tokens))
-    return max(4, usual, min(40, math.ceil(400 / steps)))
+    usual = round(_TAGGED_TOKENS / tokens) if by_token else min(round(140_000 / rows), round(25_000_000 / tokens))
+    return max(4, min(12, usual), min(40, math.ceil(400 / steps)))

@@ -80,9 +80,9 @@ class Bag(Half):
         """The weights."""
         return [self.rows]
 
-    def parameter_group(self, config: TrainConfig) -> dict[str, Any]:  # noqa: ARG002
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:  # noqa: ARG002
         """Nothing that steps would change."""
-        return {"params": []}
+        return []
 
     def sharpen(self, factor: float) -> None:
         """Multiply the scores by a factor that dev chose."""

@@ -39,14 +39,15 @@ class Emitter(nn.Module, ABC):
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay; the scores of tag after tag are not drawn to 0."""
-        learning_rate = config.learning_rate * self.rate
-        moves = list(self.crf.parameters())
-        chained = {id(parameter) for parameter in moves}
-        others = [each for each in self.parameters() if each.requires_grad and id(each) not in chained]
-        groups = [{"params": others, "lr": learning_rate, "weight_decay": config.weight_decay}]
+        groups = self.emitting(config)
         if self.crf.learned:
-            groups.append({"params": moves, "lr": learning_rate, "weight_decay": 0.0})
+            moves = list(self.crf.parameters())
+            groups.append({"params": moves, "lr": config.learning_rate * self.rate, "weight_decay": 0.0})
         return groups
+
+    @abstractmethod
+    def emitting(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """As `parameter_groups`, of all but the chain."""
 
 
 class RecurrentEmitter(Emitter):
@@ -66,6 +67,10 @@ class RecurrentEmitter(Emitter):
 
     def prepare(self, batches: Batches) -> None:
         """Look at nothing: sizes are all it needs."""
+
+    def emitting(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """Those of the encoder and of the map."""
+        return self.encoder.groups_below(list(self.linear.parameters()), config)
 
     def forward(self, inputs: Tensors) -> Tensor:
         """Scores of the tags at each token [B, T, K]."""

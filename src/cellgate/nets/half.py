@@ -42,8 +42,8 @@ class Half(nn.Module, ABC):
         """Multiply the scores by a factor that dev chose."""
 
     @abstractmethod
-    def parameter_group(self, config: TrainConfig) -> dict[str, Any]:
-        """Its parameters with their peak learning rate and decay, for the optimiser."""
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """Its parameters as those of a net; of one that is not taught step by step none."""
 
     @abstractmethod
     def initial_state(self, rows: int) -> dict[str, Tensor]:

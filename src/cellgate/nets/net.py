@@ -43,7 +43,10 @@ class Net(nn.Module, ABC):
 
     @abstractmethod
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """Parameters with their peak learning rate and decay, for the optimiser."""
+        """Parameters with their peak learning rate and decay, for the optimiser.
+
+        "opens" is the share of all steps after which a group is learned; without it, from the first step.
+        """
 
     @property
     @abstractmethod

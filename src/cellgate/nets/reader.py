@@ -63,7 +63,7 @@ class Reader(Net):
 
     def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Parameters with their peak learning rate and decay, for the optimiser."""
-        return [half.parameter_group(config) for half in self._taught.values()]
+        return [group for half in self._taught.values() for group in half.parameter_groups(config)]
 
     @property
     def tables(self) -> list[Table]:

@@ -39,9 +39,9 @@ class Recurrent(Half):
     def sharpen(self, factor: float) -> None:
         """Nothing: its scores are log-probabilities already."""
 
-    def parameter_group(self, config: TrainConfig) -> dict[str, Any]:
+    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
         """Its parameters with their peak learning rate and decay."""
-        return {"params": list(self.parameters()), "lr": config.learning_rate, "weight_decay": config.weight_decay}
+        return self.encoder.groups_below(list(self.head.parameters()), config)
 
     def initial_state(self, rows: int) -> dict[str, Tensor]:
         """What it remembers before a text begins, pooling included."""

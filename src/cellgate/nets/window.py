@@ -9,6 +9,7 @@ also in small letters, its end, and, where it is the token that is tagged, all n
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cellgate.batch import Array, Ints, TextSizes
-from cellgate.config import WindowConfig
+from cellgate.config import TrainConfig, WindowConfig
 from cellgate.nets.crf import Crf
 from cellgate.nets.emitter import Emitter
 from cellgate.nets.hashing import START, character_ngrams, chosen_hashes, feature_hashes, token_hashes
@@ -76,6 +77,11 @@ class Window(Emitter):
         best, width = chosen_hashes(counts, max(1, self.config.max_weights // self.crf.tags))
         self._allocate(len(best), width)
         self.index[torch.from_numpy(best)] = torch.arange(1, len(best) + 1, dtype=torch.int32)
+
+    def emitting(self, config: TrainConfig) -> list[dict[str, Any]]:
+        """The scores."""
+        rate = config.learning_rate * self.rate
+        return [{"params": list(self.rows.parameters()), "lr": rate, "weight_decay": config.weight_decay}]
 
     def _occurrences(self, arrays: Mapping[str, Array]) -> Ints:
         """Hashes of the features of a batch, as often as they stand there."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,18 +34,12 @@ class Writer(Net):
         self.config = config
         self.table = Table(torch.randn(len(counts), config.embedding) * 0.1, exact=True)
         self.bias = nn.Parameter(torch.zeros(len(counts)))
-        last = config.last or config.hidden
-        widths = [config.embedding, *[config.hidden] * (config.layers - 1), last]
-        layers: list[nn.ParameterDict] = []
-        for before, width in pairwise(widths):
-            made = init_weights("lstm", before, width)
-            layers.append(
-                nn.ParameterDict({name: nn.Parameter(w) for name, w in made._asdict().items() if w is not None})
-            )
-        self._weights = tuple(layers)  # the same as below, with their type
-        self.weights = nn.ModuleList(layers)
-        self._maps = (nn.Linear(last, config.embedding, bias=False),) if last != config.embedding else ()
+        self._weights = _layers(config)  # the same as below, with their type
+        self.weights = nn.ModuleList(self._weights)
+        self._maps = _map(config)
         self.maps = nn.ModuleList(self._maps)  # none or one
+        self._weights_back, self._maps_back = (_layers(config), _map(config)) if config.directions == 2 else ((), ())
+        self.weights_back, self.maps_back = nn.ModuleList(self._weights_back), nn.ModuleList(self._maps_back)
         sampled = config.softmax == "sampled" or (config.softmax == "auto" and len(counts) > _SAMPLED)
         self._samples = (Sample(torch.tensor(counts), config.samples),) if sampled else ()
         self.samples = nn.ModuleList(self._samples)  # none or one
@@ -75,38 +69,48 @@ class Writer(Net):
             state |= {f"layer{place}.{name}": torch.zeros(rows, width) for name in ("h", "c")}
         return state
 
-    def _read(self, x: Inputs, lengths: Tensor, state: Tensors) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _read(
+        self, x: Inputs, lengths: Tensor, state: Tensors, *, reverse: bool = False
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Outputs of the last layer [B, T, H], as they are and dropped, and the state after them."""
-        config = self.config
+        config, layers = self.config, self._weights_back if reverse else self._weights
         after: dict[str, Tensor] = {}
         y = thinned = torch.empty(0)
-        for place, layer in enumerate(self._weights):
+        for place, layer in enumerate(layers):
             weights = Weights(**layer)
             if self.training:
                 weights = weights._replace(w_h=dropped(weights.w_h, config.weight_dropout))
-            y, last = lstm(x, weights, State(state[f"layer{place}.h"], state[f"layer{place}.c"]), lengths)
+            before = State(state[f"layer{place}.h"], state[f"layer{place}.c"])
+            y, last = lstm(x, weights, before, lengths, reverse=reverse)
             after |= {f"layer{place}.{name}": value for name, value in last._asdict().items() if value is not None}
-            share = config.layer_dropout if place + 1 < len(self._weights) else config.output_dropout
+            share = config.layer_dropout if place + 1 < len(layers) else config.output_dropout
             x = thinned = locked(y, share) if self.training else y
         return y, thinned, after
 
-    def _mapped(self, y: Tensor) -> Tensor:
-        """Outputs [..., H] as vectors like those of tokens [..., D]."""
-        for each in self._maps:
-            y = each(y)
-        return y
+    def _foretold(self, x: Inputs, lengths: Tensor, state: Tensors, *, reverse: bool = False) -> "_Foretold":
+        y, thinned, after = self._read(x, lengths, state, reverse=reverse)
+        penalty = self.config.activation_penalty * thinned.square().mean()
+        if y.shape[1] > 1:
+            penalty = penalty + self.config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
+        return _Foretold(_mapped(thinned, self._maps_back if reverse else self._maps).flatten(0, 1), penalty, after)
 
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
         """As `continued`, from the beginning of a text."""
         return self.continued(inputs, target, {})[0]
 
     def continued(self, inputs: Tensors, target: Tensors, state: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the next tokens [nats], mean over the tokens, and penalties; and the state after them."""
-        config, tokens = self.config, inputs["tokens"]
-        following = target["next"].flatten()
-        asked, places = (torch.arange(len(self.bias)), tokens) if len(self.bias) <= _WHOLE else _distinct(tokens)
+        """Cross-entropy of the next tokens [nats], mean over the tokens, and penalties; and the state after them.
+
+        With two directions the mean is also over the tokens as they are foretold from those behind them in the step.
+        """
+        config, tokens, lengths = self.config, inputs["tokens"], inputs["lengths"]
+        read, wanted = tokens, target["next"]
+        if config.directions == 2:
+            read, wanted = torch.cat([tokens, target["next"]]), torch.cat([target["next"], tokens])
+        wanted = wanted.flatten()
+        asked, places = (torch.arange(len(self.bias)), read) if len(self.bias) <= _WHOLE else _distinct(read)
         if self._samples:
-            sampled, log_chances = self._samples[0](following)
+            sampled, log_chances = self._samples[0](wanted)
             rows, found = self.table(torch.cat([asked, sampled]))
             own, output = found[: len(asked)], F.embedding(found[len(asked) :], rows)
         else:
@@ -115,19 +119,18 @@ class Writer(Net):
         table = F.embedding(own, rows)
         if self.training:
             table = locked_types(drop_rows(table, config.token_dropout), config.embedding_dropout)
-        lengths = inputs["lengths"]
-        y, thinned, after = self._read(Rows(table, places), lengths, state or self.initial_state(len(lengths)))
-        vectors = self._mapped(thinned).flatten(0, 1)
+        count = len(lengths)
+        foretold = [self._foretold(Rows(table, places[:count]), lengths, state or self.initial_state(count))]
+        if config.directions == 2:
+            back = self._foretold(Rows(table, places[count:]), lengths, self.initial_state(count), reverse=True)
+            foretold.append(back)
+        vectors = torch.cat([each.vectors for each in foretold])
         scores = torch.addmm(self.bias[sampled] if self._samples else self.bias, vectors, output.t())
-        if self._samples:
-            loss = sampled_loss(scores, sampled, log_chances, following)
-        else:
-            loss = F.cross_entropy(scores, following)
+        whole = not self._samples
+        loss = F.cross_entropy(scores, wanted) if whole else sampled_loss(scores, sampled, log_chances, wanted)
         if self.training:
-            loss = loss + config.activation_penalty * thinned.square().mean()
-            if y.shape[1] > 1:
-                loss = loss + config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
-        return loss, after
+            loss = loss + torch.stack([each.penalty for each in foretold]).mean()
+        return loss, foretold[0].after
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Log-probabilities [B, T, V] of the token behind each, and the state after them."""
@@ -135,7 +138,7 @@ class Writer(Net):
         table = self.table.weight
         y, _, after = self._read(F.embedding(tokens, table), lengths, state or self.initial_state(len(lengths)))
         # One product of matrices, not one a row: a graph then reads the table as it is.
-        scores = F.linear(self._mapped(y).flatten(0, 1), table, self.bias)
+        scores = F.linear(_mapped(y, self._maps).flatten(0, 1), table, self.bias)
         return {"scores": F.log_softmax(scores, 1).view(*tokens.shape, len(self.bias))}, after
 
     def calibrate(
@@ -145,6 +148,37 @@ class Writer(Net):
     ) -> dict[str, float]:
         """Nothing is decided on dev."""
         return {}
+
+
+class _Foretold(NamedTuple):
+    """What one direction says of the tokens."""
+
+    vectors: Tensor
+    """[B * T, D], like those of tokens."""
+    penalty: Tensor
+    after: dict[str, Tensor]
+
+
+def _layers(config: WriterConfig) -> tuple[nn.ParameterDict, ...]:
+    """One direction's recurrent layers."""
+    widths = [config.embedding, *[config.hidden] * (config.layers - 1), config.last or config.hidden]
+    made = (init_weights("lstm", before, width)._asdict() for before, width in pairwise(widths))
+    return tuple(
+        nn.ParameterDict({name: nn.Parameter(w) for name, w in weights.items() if w is not None}) for weights in made
+    )
+
+
+def _map(config: WriterConfig) -> tuple[nn.Linear, ...]:
+    """The map of the last layer's outputs to vectors like those of tokens, where they differ in width."""
+    last = config.last or config.hidden
+    return (nn.Linear(last, config.embedding, bias=False),) if last != config.embedding else ()
+
+
+def _mapped(y: Tensor, maps: tuple[nn.Linear, ...]) -> Tensor:
+    """Outputs [..., H] as vectors like those of tokens [..., D]."""
+    for each in maps:
+        y = each(y)
+    return y
 
 
 def _distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:

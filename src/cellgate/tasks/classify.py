@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from cellgate.codecs import LabelsCodec, TextCodec, learn_labels
-from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TaskConfig, TextConfig
+from cellgate.config import BagConfig, EncoderConfig, HeadConfig, StartConfig, TaskConfig, TextConfig
 from cellgate.metrics import Labels, plain_labels
 from cellgate.task import Row, Task
 
@@ -29,6 +29,7 @@ class Config(TaskConfig):
 
     text: TextConfig = TextConfig()
     encoder: EncoderConfig = EncoderConfig()
+    start: StartConfig = StartConfig()
     head: HeadConfig = HeadConfig()
     linear: BagConfig = BagConfig()
 
@@ -59,7 +60,7 @@ def net(config: Config, source: TextCodec, target: LabelsCodec) -> "Reader":
     halves: dict[str, Half] = {}
     if config.encoder.enabled:
         vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
-        encoder = Encoder(config.encoder, source.sizes, vectors)
+        encoder = Encoder(config.encoder, source.sizes, vectors, config.start)
         halves["recurrent"] = Recurrent(encoder, Head(config.head, encoder.width, len(target)))
     if config.linear.enabled:
         halves["linear"] = Bag(config.linear, source.sizes, label_weights(target.rows, imbalance))
@@ -73,7 +74,7 @@ TASK = Task(
     wanted="label",
     config=Config,
     net=net,
-    source=lambda config: lambda texts: TextCodec.learn(config.text, texts),
+    source=lambda config: lambda texts: TextCodec.learn(config.text, texts, language=config.start.language),
     target=lambda config: learn_labels,  # noqa: ARG005
     toy=(
         Record(text="The parcel came a day early, lovely!", label="praise"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from cellgate.codecs import ChainCodec, Given, TextCodec, learn_tags
-from cellgate.config import EncoderConfig, TaggerConfig, TaskConfig, TextConfig, TrainConfig, WindowConfig
+from cellgate.config import EncoderConfig, StartConfig, TaggerConfig, TaskConfig, TextConfig, TrainConfig, WindowConfig
 from cellgate.metrics import Spans
 from cellgate.spans import Span, check_marks, read_marked
 from cellgate.task import Row, Task
@@ -47,6 +47,7 @@ class Config(TaskConfig):
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
     )
+    start: StartConfig = StartConfig()
     tagger: TaggerConfig = TaggerConfig()
     linear: WindowConfig = WindowConfig()
 
@@ -69,7 +70,7 @@ def net(config: Config, source: TextCodec, target: ChainCodec) -> "Tagger":
     halves: dict[str, Emitter] = {}
     if config.encoder.enabled:
         vectors = torch.from_numpy(source.vectors(config.text.vectors)) if config.text.vectors else None
-        encoder = Encoder(config.encoder, source.sizes, vectors)
+        encoder = Encoder(config.encoder, source.sizes, vectors, config.start)
         halves["recurrent"] = RecurrentEmitter(config.tagger, encoder, chain())
     if config.linear.enabled:
         halves["linear"] = Window(config.linear, source.sizes, chain())
@@ -83,7 +84,9 @@ TASK = Task(
     wanted="spans",
     config=Config,
     net=net,
-    source=lambda config: lambda texts: TextCodec.learn(config.text, texts, places=True),
+    source=lambda config: (
+        lambda texts: TextCodec.learn(config.text, texts, places=True, language=config.start.language)
+    ),
     target=lambda config: learn_tags,  # noqa: ARG005
     toy=(
         Record(text="Ada met Bob in Rome.", spans=(Span(0, 3, "person"), Span(8, 11, "person"), Span(15, 19, "place"))),

@@ -1,0 +1,79 @@
+"""A training that begins with a language model: what it takes of it, and what it says of that."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cellgate.bundle import open_bundle
+from cellgate.codecs import TextCodec, read_known
+from cellgate.codecs.units import UNKNOWN_ID
+from cellgate.config import StartConfig, TaskConfig, WriterConfig
+from cellgate.errors import UsageError
+from cellgate.nets import Net
+from cellgate.nets.start import start_from
+from cellgate.task import find
+from cellgate.text.tokens import han_share
+
+_MOST_LAYERS = 3  # of an encoder
+_MOSTLY = 0.5  # share of Han letters from which texts are read by characters
+_SIZES = {"layers": 1, "embedding": 256, "hidden": 256}
+
+
+def language_of(config: TaskConfig) -> str:
+    """The folder of the language model that a training starts from, or ""."""
+    start = getattr(config, "start", None)
+    return start.language if isinstance(start, StartConfig) else ""
+
+
+def started(config: TaskConfig) -> TaskConfig:
+    """The settings with the sizes of the language model they start from; UsageError where it does not fit."""
+    language = language_of(config)
+    if not language:
+        return config
+    known = read_known(language)
+    model = open_bundle(language)
+    settings: Any = model.task.config.parse(dict(model.manifest["config"]), language)
+    writer: WriterConfig = settings.writer
+    if writer.last not in (0, writer.hidden) or writer.layers > _MOST_LAYERS:
+        raise UsageError(
+            f"--from {language}: it has {writer.layers} layers, the last one {writer.last or writer.hidden} wide; "
+            f"an encoder has at most {_MOST_LAYERS}, of one width: train the language model with --writer.last 0"
+        )
+    values: dict[str, Any] = config.model_dump()
+    encoder = values["encoder"]
+    encoder |= {"enabled": True, "cell": "lstm", "layers": writer.layers, "hidden": writer.hidden}
+    encoder |= {"embedding": writer.embedding, "directions": min(writer.directions, encoder["directions"])}
+    if values["text"]["unit"] == "auto":
+        values["text"]["unit"] = known.unit
+    return type(config).parse(values, "the settings")
+
+
+def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
+    """Settings of a language model that a training with these settings can start from.
+
+    `texts` are some of those it is to read. It has one layer for each direction that the encoder reads in.
+    """
+    settings: Any = config
+    unit = settings.text.unit
+    if unit == "auto":
+        unit = "character" if han_share(texts) > _MOSTLY else "word"
+    values = {
+        "text": {"unit": unit, "lowercase": settings.text.lowercase, "words": "marks"},
+        "writer": {"directions": settings.encoder.directions, **_SIZES},
+        "train": {"seed": config.train.seed, "threads": config.train.threads, "products": config.train.products},
+    }
+    return find("generate").config.parse(values, "the settings of the language model")
+
+
+def start(net: Net, source: TextCodec, language: str) -> str:
+    """Give the net what a language model has learned; returns what was taken, in words."""
+    from safetensors.torch import load_file
+
+    known = read_known(language)
+    numbers = source.numbers_of(known)
+    start_from(net, load_file(Path(language) / "weights.safetensors"), numbers)
+    found = int((numbers != UNKNOWN_ID).sum())
+    return (
+        f"begins with {language}: its layers, and its vectors of {found:,} of the {len(source):,} words of the "
+        "vocabulary; the others begin as its unknown word"
+    )
