@@ -114,7 +114,7 @@ def test_every_task_has_the_common_settings(name: str) -> None:
         ({"encoder": {"hiden": 3}}, "no setting 'encoder.hiden' in my.yaml; did you mean 'encoder.hidden'?"),
         ({"train": {"rate": 3}}, "no setting 'train.rate' in my.yaml"),
         ({"head": {"qqqq": 3}}, "no setting 'head.qqqq' in my.yaml; settings here: head.dropout, head.label_smoothing"),
-        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, answer, text, encoder, head, linear"),
+        ({"qqqq": 3}, "no setting 'qqqq' in my.yaml; settings here: train, answer, text, encoder, start, head, linear"),
     ],
 )
 def test_an_unknown_setting_stops_with_the_nearest_right_name(values: dict[str, Any], message: str) -> None:
