@@ -1,6 +1,6 @@
 """report.html of a Bundle: one file that opens offline and says how training went and where the model is wrong.
 
-    Report -> tables (numbers and rows), plots (static SVG) -> page.html -> str
+    Report -> tables (numbers and rows), plots (static SVG) -> page.html in frame.html -> str
 
 Nothing is read or written here, and nothing is computed by a net.
 """

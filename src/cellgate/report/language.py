@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from cellgate.report import plots
+from cellgate.report.templates import render
 from cellgate.report.values import Course
 
 
@@ -24,8 +24,5 @@ class LanguageReport:
 
 def language_html(report: LanguageReport) -> str:
     """The page as text; to be written in UTF-8. Texts are escaped, whatever they hold."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
     drawing = plots.learning_curves(report.course, "perplexity") if report.course.loss else None
-    return pages.get_template("language.html").render({"report": report, "drawing": drawing})
+    return render("language.html", {"report": report, "drawing": drawing}, {})
