@@ -589,6 +589,13 @@ def test_a_classifier_writes_nothing(bundle: Bundle):
         Language.of(bundle)
 
 
+def test_settings_of_what_writes_are_none_of_what_answers(tmp_path):
+    plan = Plan("classify", find("generate").config(), [], None, tmp_path / "b", {})
+    with pytest.raises(UsageError, match="settings of another task than 'classify': give a mapping"):
+        list(train_events(plan))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_language_answers_without_torch(log: Bundle):
     script = f"""
 import sys

@@ -15,7 +15,7 @@ from cellgate import codecs
 from cellgate.batch import Ints, chunked
 from cellgate.codecs import Given, TargetCodec, TextCodec, text_of
 from cellgate.codecs.target import OUTSIDE, UNSEEN
-from cellgate.config import TaskConfig
+from cellgate.config import AnsweringConfig, TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
 from cellgate.data.wanted import alike
@@ -82,7 +82,7 @@ def load_prepared(folder: Path) -> Prepared:
 
 
 def prepare(
-    task: Task, config: TaskConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
+    task: Task, config: AnsweringConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
 ) -> Iterator[Event]:
     """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens.
 
