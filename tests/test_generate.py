@@ -29,7 +29,7 @@ from cellgate.data.readers import open_table
 from cellgate.data.streams import Stream
 from cellgate.errors import DataError, UsageError, WorkError
 from cellgate.fit.events import Note, Step
-from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
+from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
 from cellgate.language import Language, Length, surprise
@@ -330,7 +330,7 @@ class _Poisoned(Feed):
         self.bad = bad
 
     def course(self, config):
-        return Course(2, 20, lambda epoch: Steps(10, lambda place: self._batch(10 * epoch + place)))
+        return Course(2, 20, lambda epoch: EpochBatches(10, lambda place: self._batch(10 * epoch + place)))
 
     def _batch(self, number: int) -> Batch:
         return Batch({"scale": torch.tensor(math.nan if number in self.bad else 1.0)}, {}, 1, continues=True)

@@ -17,7 +17,7 @@ from cellgate.fit.dev import Dev
 from cellgate.fit.prepare import Prepared
 from cellgate.metrics import Value, with_texts
 from cellgate.nets import Net
-from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
+from cellgate.report import Certainty, DevAnswers, Disagreement, LearningCurves, Report, Texts, report_html, worst
 from cellgate.task import Row, Task
 
 _SUSPECT_ROWS = 20_000  # training rows, spread over all, that are answered to find labels that look wrong
@@ -74,7 +74,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
             for name, value in manifest["calibration"].items()
             if name.endswith("_alone") or name == "together"
         },
-        course=Course(known.progress.losses, known.progress.scores, known.progress.kept_epoch),
+        curves=LearningCurves(known.progress.losses, known.progress.scores, known.progress.kept_epoch),
         texts=Texts(
             lengths[prepared.train],
             prepared.source.unit,

@@ -88,7 +88,7 @@ def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepa
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
     from cellgate.fit.loop import fit
-    from cellgate.fit.rows import Data, verdict
+    from cellgate.fit.rows import RowFeed, verdict
     from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
 
@@ -100,7 +100,7 @@ def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepa
     chances = None
     if config.train.imbalance == "sampling":
         chances = even_chances(prepared.groups[prepared.train])
-    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
+    data = RowFeed(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances)
     dev = Dev(data, prepared.dev, target)
     progress = yield from fit(
         net, data, config.train, lambda: verdict(dev.metrics(net)), work / "checkpoint.safetensors"

@@ -137,12 +137,12 @@ def _train(plan: Plan, *, resume: bool) -> int:
     began = time.monotonic()
     log = EventLog(work_folder(plan.folder) / "events.jsonl")
     with stoppable() as stop, drawing() as shown:
-        course = Course(stop)
-        for event in course.follow(train_events(plan, resume=resume)):
+        run = TrainingRun(stop)
+        for event in run.follow(train_events(plan, resume=resume)):
             log.add(event)
             shown.show(event)
-    if course.stopped:
-        say(course.farewell())
+    if run.stopped:
+        say(run.farewell())
         return stop.exit_code
     log.keep(plan.folder)
     _report(plan, time.monotonic() - began)
@@ -150,7 +150,7 @@ def _train(plan: Plan, *, resume: bool) -> int:
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """How far a training is, and whether it was stopped on the way."""
 
     stop: Stop

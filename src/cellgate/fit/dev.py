@@ -14,7 +14,7 @@ from cellgate.bundle import Bundle, by_row, summary
 from cellgate.codecs import Decision, TargetCodec
 from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
-from cellgate.fit.rows import Data
+from cellgate.fit.rows import RowFeed
 from cellgate.metrics import Value
 from cellgate.nets import Net
 
@@ -26,7 +26,7 @@ _SINGLE_ROWS = 500  # rows the int8 graph is compared on, one at a time, as it i
 class Dev:
     """Rows held out from training."""
 
-    data: Data
+    data: RowFeed
     rows: Ints
     target: TargetCodec
 

@@ -121,7 +121,7 @@ def _course(report: Report) -> dict[str, Any]:
     return {
         "metric": name,
         "together": together,
-        "drawing": plots.learning_curves(report.course, _words(name)) if report.course.loss else None,
+        "drawing": plots.learning_curves(report.curves, _words(name)) if report.curves.loss else None,
         # Half a point is less than chance moves such figures by.
         "linear_suffices": linear is not None and linear > summed - 0.005 and len(report.dev.truth) >= TELLING_ROWS,
     }
