@@ -9,7 +9,7 @@ import numpy as np
 
 from cellgate.batch import Floats
 from cellgate.bundle import Bundle
-from cellgate.codecs import Decision, TargetCodec, text_of
+from cellgate.codecs import Decision, SupervisedCodec, text_of
 from cellgate.codecs.target import Ranked
 from cellgate.errors import DataError
 from cellgate.fit.checkpoint import Progress
@@ -42,7 +42,7 @@ class Known:
         return len(self.prepared.train) if self.dev is not None else 0
 
 
-def certainty(target: TargetCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
+def certainty(target: SupervisedCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
     """How sure the answers given to dev rows are, part by part."""
     judged = target.judge(truth, [each.value for each in ranked], [each.confidence for each in ranked])
     return Certainty(judged.confidence, judged.right)

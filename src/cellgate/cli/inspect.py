@@ -105,7 +105,7 @@ def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = bundle.manifest["data"]["dev_rows"]
     yield f"On its {rows:,} dev rows, which {dev_role(rows)}"
-    yield from metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])
+    yield from metric_rows(bundle.supervised, bundle.manifest["metrics"]["dev"])
     for name, value in bundle.manifest["calibration"].items():
         yield row(name.replace("_", " "), f"{value:.4f}")
     yield from _differences(parity)

@@ -192,7 +192,7 @@ def _report(plan: Plan, seconds: float) -> None:
         _report_language(plan.folder, bundle.manifest, how)
         return
     print(f"On the {data['dev_rows']:,} rows {how}:")
-    print("\n".join(metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])))
+    print("\n".join(metric_rows(bundle.supervised, bundle.manifest["metrics"]["dev"])))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
     print(f"\nHow it went and where it is wrong: {plan.folder}/report.html")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cellgate.batch import Ints, Ragged, Scores
 from cellgate.bundle import Bundle, by_row, summary
-from cellgate.codecs import Decision, TargetCodec
+from cellgate.codecs import Decision, SupervisedCodec
 from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
 from cellgate.fit.rows import RowFeed
@@ -28,7 +28,7 @@ class Dev:
 
     data: RowFeed
     rows: Ints
-    target: TargetCodec
+    target: SupervisedCodec
 
     @property
     def order(self) -> Ints:
@@ -115,7 +115,7 @@ class Dev:
         return max(float(np.abs(one - other).max()) for one, other in pairs)
 
 
-def metrics_of(target: TargetCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
+def metrics_of(target: SupervisedCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
     """The metrics of answers."""
     return summary(target, truth, [each.value for each in ranked], [each.confidence for each in ranked])
 
