@@ -4,13 +4,12 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from cellgate.bundle import open_bundle, work_folder
-from cellgate.card import dev_role
-from cellgate.cli.figures import metric_rows, running_rows
+from cellgate.cli.about import about
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
 from cellgate.cli.sources import (
@@ -183,35 +182,16 @@ class TrainingRun:
 
 def _report(plan: Plan, seconds: float) -> None:
     """Say in words what was made and what to do with it."""
-    bundle = open_bundle(plan.folder)
-    data: Mapping[str, Any] = bundle.manifest["data"]
-    size = sum(path.stat().st_size for path in plan.folder.iterdir())
+    bundle, folder = open_bundle(plan.folder), plan.folder
+    told, data = about(bundle), bundle.manifest["data"]
+    size = sum(path.stat().st_size for path in folder.iterdir())
     how = "of the dev file" if data["dev_given"] else "held out from your files"
-    print(f"\n{plan.folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
-    if bundle.task.running:
-        _report_language(plan.folder, bundle.manifest, how)
-        return
-    print(f"On the {data['dev_rows']:,} rows {how}:")
-    print("\n".join(metric_rows(bundle.supervised, bundle.manifest["metrics"]["dev"])))
+    print(f"\n{folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
+    print(f"On {told.judged:,} {told.part}s {how}:")
+    print("\n".join(told.metrics))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
-    print(f"\nHow it went and where it is wrong: {plan.folder}/report.html")
-    print(f"\nThose rows {dev_role(data['dev_rows'])}; a file it has never met is the fairer judge:")
-    print(f"  cellgate evaluate {plan.folder} TEST.csv")
-    print("Ask it something:")
-    print(f'  cellgate predict {plan.folder} "a text"')
-
-
-def _report_language(folder: Path, manifest: Mapping[str, Any], how: str) -> None:
-    """Say how well a text is foretold, and how to have one written."""
-    data, metrics = manifest["data"], manifest["metrics"]["dev"]
-    print(f"On {metrics['n']:,} tokens {how}:")
-    print("\n".join(running_rows(metrics)))
-    if data.get("skipped_rows"):
-        print(f"{data['skipped_rows']:,} bad rows were left out.")
-    print(f"\nHow it went and what surprises it: {folder}/report.html")
-    print("\nThose tokens chose the checkpoint; a text it has never met is the fairer judge:")
-    print(f"  cellgate evaluate {folder} TEST.txt")
-    print("Have it write, or judge a text:")
-    print(f'  cellgate write {folder} "the beginning of a text"')
-    print(f'  cellgate score {folder} "a text"')
+    print(f"\nHow it went and {told.shown}: {folder}/report.html")
+    print(f"\nThose {told.part}s {told.role}; a file it has never met is the fairer judge:")
+    print(f"  cellgate evaluate {folder} {told.test_file}")
+    print("\n".join(told.uses))
