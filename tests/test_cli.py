@@ -72,7 +72,7 @@ def test_training_reports_on_stderr_and_its_result_on_stdout(trained: Trained) -
     assert "360 rows to train on, 40 held out as dev" in err
     assert "epoch 1/" in err
     assert f"{folder} is ready" in out
-    assert "On the 40 rows held out" in out
+    assert "On 40 rows held out" in out
     assert f"cellgate evaluate {folder}" in out
     assert "epoch" not in out
     assert max(map(len, out.splitlines())) <= 80 + len(str(folder))

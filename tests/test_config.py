@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
 from cellgate import task
-from cellgate.config import Options, TaskConfig, TextConfig, setting_names
+from cellgate.config import AnswerConfig, Options, TaskConfig, TextConfig, setting_names
 from cellgate.errors import UsageError
 
 CONFIGS = {name: task.find(name).config for name in task.names()}
-Classify = CONFIGS["classify"]
+Classify, Generate = CONFIGS["classify"], CONFIGS["generate"]
 
 
 def bounds(metadata: list[Any]) -> dict[str, float]:
@@ -105,6 +105,14 @@ def test_yaml_names_every_setting_and_every_setting_is_explained(name: str) -> N
 def test_every_task_has_the_common_settings(name: str) -> None:
     assert issubclass(CONFIGS[name], TaskConfig)
     assert CONFIGS[name].parse({}, "nothing") == CONFIGS[name]()
+
+
+def test_what_writes_has_no_settings_of_answers_and_reads_those_of_its_first_bundles() -> None:
+    assert not [name for name in setting_names(Generate) if name.startswith("answer")]
+    old = {"answer": AnswerConfig().model_dump(), "train": {"seed": 3}}
+    assert Generate.parse(old, "bundle.json") == Generate.parse({"train": {"seed": 3}}, "bundle.json")
+    with pytest.raises(UsageError, match=r"no setting 'answer' in my\.yaml"):
+        Generate.parse({"answer": {"precision": 0.9}}, "my.yaml")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from cellgate.data.readers import open_table
 from cellgate.data.streams import Stream
 from cellgate.errors import DataError, UsageError, WorkError
 from cellgate.fit.events import Note, Step
-from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
+from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
 from cellgate.language import Language, Length, surprise
@@ -330,7 +330,7 @@ class _Poisoned(Feed):
         self.bad = bad
 
     def course(self, config):
-        return Course(2, 20, lambda epoch: Steps(10, lambda place: self._batch(10 * epoch + place)))
+        return Course(2, 20, lambda epoch: EpochBatches(10, lambda place: self._batch(10 * epoch + place)))
 
     def _batch(self, number: int) -> Batch:
         return Batch({"scale": torch.tensor(math.nan if number in self.bad else 1.0)}, {}, 1, continues=True)
@@ -587,6 +587,13 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
 def test_a_classifier_writes_nothing(bundle: Bundle):
     with pytest.raises(UsageError, match="is a Bundle of the task classify, which writes nothing"):
         Language.of(bundle)
+
+
+def test_settings_of_what_writes_are_none_of_what_answers(tmp_path):
+    plan = Plan("classify", find("generate").config(), [], None, tmp_path / "b", {})
+    with pytest.raises(UsageError, match="settings of another task than 'classify': give a mapping"):
+        list(train_events(plan))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_language_answers_without_torch(log: Bundle):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cellgate.metrics import Answer, Value, calibration_error, with_texts
-from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
+from cellgate.report import Certainty, DevAnswers, Disagreement, LearningCurves, Report, Texts, report_html, worst
 from cellgate.report.tables import NOTHING, WORST_ROWS, confused, label_scores, likely_share, matrix, mixed_up
 from cellgate.spans import Span
 
@@ -40,7 +40,7 @@ def report(truth: Sequence[Value], answers: Sequence[Answer], labels: Sequence[s
         rows_by_label={label: 10 + 7 * place for place, label in enumerate(labels)},
         metrics=metrics,
         halves={"recurrent": metrics["accuracy"] - 0.02, "linear": metrics["accuracy"] - 0.01},
-        course=Course((1.9, 1.2, 0.8, 0.61, 0.55), (0.61, 0.78, 0.84, 0.86, 0.855), 4),
+        curves=LearningCurves((1.9, 1.2, 0.8, 0.61, 0.55), (0.61, 0.78, 0.84, 0.86, 0.855), 4),
         texts=Texts(draw.poisson(14, 900) + 1, "word", 1_000, cut=0, empty=2, skipped=3, unseen=0),
         dev=DevAnswers(
             truth=tuple(truth),
@@ -113,8 +113,8 @@ def no_error() -> Report:
 def five_rows() -> Report:
     truth, answers = ["a", "b", "a", "b", "c"], ["a", "b", "b", "b", "a"]
     made = report(truth, answers, ["a", "b", "c"], ["one", "two", "three"])
-    one = Course((0.7,), (0.6,), 1)
-    return replace(made, course=one, halves={"recurrent": 0.4}, texts=replace(made.texts, lengths=np.array([3, 4, 9])))
+    one = LearningCurves((0.7,), (0.6,), 1)
+    return replace(made, curves=one, halves={"recurrent": 0.4}, texts=replace(made.texts, lengths=np.array([3, 4, 9])))
 
 
 def does_not_know() -> Report:

@@ -94,9 +94,19 @@ def test_rows_are_read_however_they_are_written() -> None:
     assert read_marked(tags) == {"text": ["Ada", "slept"], "spans": ("NOUN", "VERB")}
 
 
-@pytest.mark.parametrize("value", [{"start": "a", "end": 3, "label": "X"}, [1, 2], 7, {"start": -1, "end": 2}])
-def test_what_is_no_span_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"is no (span|place in a text)"):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"start": "a", "end": 3, "label": "X"}, "'a' is no place in a text"),
+        ({"start": 0, "end": 3, "label": None}, "null is no label of a span; give a name"),
+        ([0, 3, ["X"]], r"\['X'\] is no label of a span"),
+        ([1, 2], "is no span"),
+        (7, "is no span"),
+        ({"start": -1, "end": 2}, "is no span"),
+    ],
+)
+def test_what_is_no_span_is_refused(value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
         read_span(value)
 
 

@@ -176,6 +176,7 @@ def test_a_span_covers_the_tokens_it_touches() -> None:
         ({"text": "Ada Bob", "spans": [[0, 5, "x"], [4, 7, "y"]]}, "overlap"),
         ({"tokens": ["Ada"], "tags": ["X", "Y"]}, "1 tokens, 2 tags"),
         ({"text": "Ada", "spans": [[0, "z", "x"]]}, "'z' is no place in a text"),
+        ({"text": "Ada", "spans": [{"start": 0, "end": 3, "label": None}]}, "null is no label of a span; give a name"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_in_memory_and_in_files(

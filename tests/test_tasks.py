@@ -62,7 +62,7 @@ def test_memorises_its_toy(learned: Bundle) -> None:
     if learned.task.running:
         assert Language.of(learned).evaluate(learned.task.toy)["perplexity"] < 1.1
         return
-    metric = learned.target.metrics[0].__name__
+    metric = learned.supervised.metrics[0].__name__
     assert learned.evaluate(list(learned.task.toy))[metric] == 1.0
 
 

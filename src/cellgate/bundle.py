@@ -20,7 +20,7 @@ import numpy as np
 
 from cellgate import codecs
 from cellgate.batch import Floats, Ints, Ragged, Scores, chunked
-from cellgate.codecs import Decision, Given, SourceCodec, TargetCodec, text_of
+from cellgate.codecs import Decision, Given, SourceCodec, SupervisedCodec, TargetCodec, text_of
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
 from cellgate.graph import Graph
@@ -134,6 +134,13 @@ class Bundle:
             parts.append(made.rows[0][start - first : start - first + _WINDOW])
         return Scores([np.concatenate(parts)], made.shared)
 
+    @property
+    def supervised(self) -> SupervisedCodec:
+        """The target codec, where answers are right or wrong; UsageError of a Bundle that writes."""
+        if not isinstance(self.target, SupervisedCodec):
+            raise UsageError("a Bundle that writes is judged by cellgate.language: Language.of(bundle).evaluate(rows)")
+        return self.target
+
     def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Answer rows whose wanted field is known and compare: the task's metrics, n, calibration error.
 
@@ -142,18 +149,17 @@ class Bundle:
         abstains, `answered` is the share of rows with an answer, `precision` that of answers that are right.
         `labels` has precision, recall, f1 and rows of each label; of spans, `mistakes` counts the wrong ones by kind.
         """
-        if self.task.running:
-            raise UsageError("a Bundle that writes is judged by cellgate.language: Language.of(bundle).evaluate(rows)")
+        target = self.supervised
         truth: list[Value] = []
         answers: list[Answer] = []
         confidence: list[float] = []
-        known = {*self.target.labels, self.decision.out_of_scope}
+        known = {*target.labels, self.decision.out_of_scope}
         unseen: dict[str, int] = {}
         cut = 0
 
         def given() -> Iterator[Row]:
             for record in map(self.task.read_answered, rows):
-                value = self.target.normal(getattr(record, self.task.wanted), getattr(record, self.task.given[0]))
+                value = target.normal(getattr(record, self.task.wanted), getattr(record, self.task.given[0]))
                 truth.append(value)
                 for label in labels_of(value):
                     if label not in known:
@@ -167,17 +173,17 @@ class Bundle:
         if not truth:
             raise DataError("no rows to evaluate; give a file with at least one row")
         if unseen and not any(label in known for value in truth for label in labels_of(value)):
-            raise DataError(f"{self.target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
+            raise DataError(f"{target.unseen(next(iter(unseen)))}; no row has a label of this Bundle")
         strange = sum(any(label not in known for label in labels_of(value)) for value in truth)
         labels = {label: asdict(score) for label, score in by_label(truth, answers).items()}
-        told = summary(self.target, truth, answers, confidence)
-        kinds = self.target.mistakes(truth, answers)
+        told = summary(target, truth, answers, confidence)
+        kinds = target.mistakes(truth, answers)
         told |= {"mistakes": dict(kinds)} if kinds else {}
         return told | {"cut": cut, "unseen": unseen, "unseen_rows": strange, "labels": labels}
 
 
 def summary(
-    target: TargetCodec, truth: Sequence[Value], answers: Sequence[Answer], confidence: Sequence[float]
+    target: SupervisedCodec, truth: Sequence[Value], answers: Sequence[Answer], confidence: Sequence[float]
 ) -> dict[str, Any]:
     """The metrics of such answers, the calibration error of those given, and n; `answered` where some are not."""
     judged = target.judge(truth, answers, confidence)

@@ -305,7 +305,6 @@ class TaskConfig(Options):
     """What every task's settings hold; a task adds its own groups."""
 
     train: TrainConfig = TrainConfig()
-    answer: AnswerConfig = AnswerConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -320,3 +319,9 @@ class TaskConfig(Options):
             else value
             for name, value in values.items()
         }
+
+
+class AnsweringConfig(TaskConfig):
+    """What the settings of a task hold besides whose answers are right or wrong."""
+
+    answer: AnswerConfig = AnswerConfig()

@@ -9,7 +9,7 @@ import numpy as np
 
 from cellgate.batch import Floats
 from cellgate.bundle import Bundle
-from cellgate.codecs import Decision, TargetCodec, text_of
+from cellgate.codecs import Decision, SupervisedCodec, text_of
 from cellgate.codecs.target import Ranked
 from cellgate.errors import DataError
 from cellgate.fit.checkpoint import Progress
@@ -17,7 +17,7 @@ from cellgate.fit.dev import Dev
 from cellgate.fit.prepare import Prepared
 from cellgate.metrics import Value, with_texts
 from cellgate.nets import Net
-from cellgate.report import Certainty, Course, DevAnswers, Disagreement, Report, Texts, report_html, worst
+from cellgate.report import Certainty, DevAnswers, Disagreement, LearningCurves, Report, Texts, report_html, worst
 from cellgate.task import Row, Task
 
 _SUSPECT_ROWS = 20_000  # training rows, spread over all, that are answered to find labels that look wrong
@@ -42,7 +42,7 @@ class Known:
         return len(self.prepared.train) if self.dev is not None else 0
 
 
-def certainty(target: TargetCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
+def certainty(target: SupervisedCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
     """How sure the answers given to dev rows are, part by part."""
     judged = target.judge(truth, [each.value for each in ranked], [each.confidence for each in ranked])
     return Certainty(judged.confidence, judged.right)
@@ -74,7 +74,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
             for name, value in manifest["calibration"].items()
             if name.endswith("_alone") or name == "together"
         },
-        course=Course(known.progress.losses, known.progress.scores, known.progress.kept_epoch),
+        curves=LearningCurves(known.progress.losses, known.progress.scores, known.progress.kept_epoch),
         texts=Texts(
             lengths[prepared.train],
             prepared.source.unit,

@@ -151,7 +151,7 @@ def read_span(value: object) -> Span:
         case Span():
             return value
         case {"start": start, "end": end, "label": label} | (start, end, label):
-            return Span(_whole(start), _whole(end), str(label))
+            return Span(_whole(start), _whole(end), _name(label))
     raise ValueError(f'{value!r:.60} is no span; write {{"start": 0, "end": 3, "label": "person"}} or [0, 3, "person"]')
 
 
@@ -159,6 +159,13 @@ def _whole(value: object) -> int:
     if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
         return int(value)
     raise ValueError(f"{value!r:.40} is no place in a text; give the number of a character")
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str | int | float):
+        return str(value)
+    shown = "null" if value is None else f"{value!r:.40}"
+    raise ValueError(f'{shown} is no label of a span; give a name, such as "person", or leave the span out')
 
 
 def check_marks(text: str | Sequence[str], marks: Sequence[Span | str]) -> None:

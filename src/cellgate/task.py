@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cellgate.codecs import TargetCodec
 from cellgate.config import TaskConfig
 from cellgate.errors import DataError, UsageError, listed, nearest
 from cellgate.metrics import Answer
@@ -44,7 +43,7 @@ class Task:
     wanted: str
     config: type[TaskConfig]
     source: Callable[[Any], Callable[[Any], Any]]
-    target: Callable[[Any], Callable[..., TargetCodec]]
+    target: Callable[[Any], Callable[..., Any]]
     net: "Callable[[Any, Any, Any], Net]"
     toy: tuple[Row, ...]
     optional: tuple[str, ...] = ()

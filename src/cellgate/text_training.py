@@ -17,7 +17,7 @@ from cellgate.fit.prepare import is_prepared
 from cellgate.fit.prepare_text import PreparedText, load_prepared_text, prepare_text, text_notes
 from cellgate.language import Language, Length, surprise
 from cellgate.plan import Plan
-from cellgate.report import Course, LanguageReport, language_html
+from cellgate.report import LanguageReport, LearningCurves, language_html
 from cellgate.staging import stage
 from cellgate.task import Task
 
@@ -33,7 +33,7 @@ def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Map
     """Train in the folder `work`, from where it was left; leave the Bundle in `work/bundle` and return its metrics."""
     import torch
 
-    from cellgate.fit.lanes import Heard, Lanes
+    from cellgate.fit.lanes import DevText, Lanes
     from cellgate.fit.loop import fit
 
     if not is_prepared(work / "data"):
@@ -43,7 +43,7 @@ def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Map
     torch.manual_seed(plan.config.train.seed)
     net = task.net(plan.config, prepared.source, prepared.target)
     lanes = Lanes(prepared.train, END_ID)
-    dev = Heard(prepared.dev, END_ID, prepared.source.first)
+    dev = DevText(prepared.dev, END_ID, prepared.source.first)
     progress = yield from fit(net, lanes, plan.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
     yield Work("exporting", 0, None)
     staged = work / "bundle"
@@ -63,6 +63,7 @@ def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Map
 def _report(name: str, prepared: PreparedText, language: Language) -> LanguageReport:
     manifest = language.bundle.manifest
     course = manifest["course"]
+    perplexities = tuple(math.exp(-score) for score in course["scores"])
     scored = language.scored(prepared.dev[:_SHOWN])
     chances = scored.log_probabilities.tolist()
     return LanguageReport(
@@ -71,7 +72,7 @@ def _report(name: str, prepared: PreparedText, language: Language) -> LanguageRe
         unit=prepared.source.unit,
         tokens=prepared.facts.tokens,
         metrics=manifest["metrics"]["dev"],
-        course=Course(course["losses"], tuple(math.exp(-score) for score in course["scores"]), course["kept_epoch"]),
+        curves=LearningCurves(course["losses"], perplexities, course["kept_epoch"]),
         judged=tuple((token, surprise(chance)) for token, chance in zip(scored.tokens, chances, strict=True)),
         written=tuple("".join(language.write(length=Length(200), number=number)) for number in range(_SAMPLES)),
     )

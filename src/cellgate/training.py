@@ -20,7 +20,7 @@ from cellgate.atomic import replace_file
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, undo_half_replacing, work_folder
 from cellgate.card import model_card
 from cellgate.codecs import ChainCodec
-from cellgate.config import TaskConfig, usable_cores
+from cellgate.config import AnswerConfig, AnsweringConfig, TaskConfig, usable_cores
 from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
@@ -91,20 +91,22 @@ def _running(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
 
 def _answering(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
     """Train on rows, each with its answer."""
+    if not isinstance(plan.config, AnsweringConfig):
+        raise UsageError(f"settings of another task than {plan.task!r}: give a mapping, or a value of its own Config")
     if not is_prepared(work / "data"):
         yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
     prepared = load_prepared(work / "data")
     yield from notes(prepared)
-    yield from _fit_and_write(plan, task, prepared, work)
+    yield from _fit_and_write(plan, plan.config.answer, task, prepared, work)
 
 
-def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
+def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
     import torch
 
     from cellgate.fit.decide import decide
     from cellgate.fit.dev import Dev, halves_in_words
     from cellgate.fit.loop import fit
-    from cellgate.fit.rows import Data, verdict
+    from cellgate.fit.rows import RowFeed, verdict
     from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
 
@@ -117,7 +119,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     if config.train.imbalance == "sampling":
         chances = even_chances(prepared.groups[prepared.train])
     by_token = isinstance(target, ChainCodec)
-    data = Data(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances, by_token)
+    data = RowFeed(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances, by_token)
     dev = Dev(data, prepared.dev, target)
     checkpoint = work / "checkpoint.safetensors"
     if (language := language_of(config)) and not checkpoint.exists():
@@ -132,7 +134,7 @@ def _fit_and_write(plan: Plan, task: Task, prepared: Prepared, work: Path) -> It
     if worth := halves_in_words(told):
         yield Note(worth)
     scores = dev.scores(net)
-    decision, words = decide(config.answer, target, scores, dev.columns, dev.truth)
+    decision, words = decide(answer, target, scores, dev.columns, dev.truth)
     yield from map(Note, words)
     given = [each.value is not None for each in target.decode(scores, dev.columns, decision, top=1)]
     truth = [value for value, kept in zip(dev.truth, given, strict=True) if kept]

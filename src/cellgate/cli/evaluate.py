@@ -82,7 +82,7 @@ def _compare(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool)
         _print_json(bundle, result, problems, reading, seconds)
         return
     print(f"On {result['n']:,} rows ({clock(seconds)}):")
-    print("\n".join(metric_rows(bundle.target, result)))
+    print("\n".join(metric_rows(bundle.supervised, result)))
     if "mistakes" in result:
         print("\n".join(("", *mistake_rows(result["mistakes"]))))
     print("\n".join(("", *label_rows(result["labels"]))))
@@ -126,7 +126,7 @@ def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
     unseen: dict[str, int] = result["unseen"]
     if not unseen:
         return
-    told = bundle.target.all_unseen(unseen)
+    told = bundle.supervised.all_unseen(unseen)
     say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {told}")
 
 

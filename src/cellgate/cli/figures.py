@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cellgate.cli.words import metric_name, row
-from cellgate.codecs import TargetCodec
+from cellgate.codecs import SupervisedCodec
 from cellgate.metrics import MISTAKES, calibration_error
 
 _LABELS = 20  # shown one by one
@@ -31,7 +31,7 @@ def running_rows(metrics: Mapping[str, float]) -> list[str]:
     ]
 
 
-def metric_rows(target: TargetCodec, metrics: Mapping[str, float]) -> list[str]:
+def metric_rows(target: SupervisedCodec, metrics: Mapping[str, float]) -> list[str]:
     """Each metric's value and what it means."""
     about = {metric.__name__: (metric.__doc__ or "").split("\n")[0].rstrip(".") for metric in target.metrics}
     about |= {calibration_error.__name__: (calibration_error.__doc__ or "").split("\n")[0].rstrip(".")} | _ABSTAINING

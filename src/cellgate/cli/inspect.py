@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
-from cellgate.card import dev_role
-from cellgate.cli.figures import metric_rows, running_rows
+from cellgate.cli.about import About, about, parity_of
 from cellgate.cli.words import megabytes, row
 
 APP = App(
@@ -40,12 +39,19 @@ def inspect(
     """Open a Bundle, which checks its files, and say what it is."""
     bundle = open_bundle(folder)
     sizes = {path.name: path.stat().st_size for path in sorted(bundle.folder.iterdir()) if path.is_file()}
-    parity = json.loads((bundle.folder / "parity.json").read_text("utf-8"))
+    parity = parity_of(bundle)
     if as_json:
         facts = {"folder": folder, "intact": True, **bundle.manifest, "parity": parity, "sizes_bytes": sizes}
         print(json.dumps(facts, ensure_ascii=False))
         return
-    parts = (_what(bundle, folder), _data(bundle), _settings(bundle), _quality(bundle, parity), _files(bundle, sizes))
+    told = about(bundle)
+    parts = (
+        _what(bundle, folder),
+        _data(bundle, told),
+        _settings(bundle),
+        _quality(told, parity),
+        _files(bundle, sizes),
+    )
     print("\n\n".join("\n".join(part) for part in parts))
 
 
@@ -57,33 +63,13 @@ def _what(bundle: Bundle, folder: str) -> Iterator[str]:
     yield row("made by", f"cellgate {manifest['cellgate']}, {made_with}")
 
 
-def _data(bundle: Bundle) -> Iterator[str]:
+def _data(bundle: Bundle, told: About) -> Iterator[str]:
     data = bundle.manifest["data"]
-    train_rows = data["rows"] - data["dev_rows"]
-    how = "given" if data["dev_given"] else "held out"
     yield "Data"
     if "files" in data:
         yield row("files", ", ".join(f"{file['name']} ({megabytes(file['bytes'])})" for file in data["files"]))
         yield row("columns", ", ".join(f"{field}: {column!r}" for field, column in data["columns"].items()))
-    if bundle.task.running:
-        yield row("text", f"{data['rows']:,} documents, {data['characters']:,} characters")
-        yield row("tokens", f"{data['tokens']:,} trained on, {data['dev_tokens']:,} dev ({how}); {bundle.source.unit}s")
-        yield row("vocabulary", f"{data['vocabulary']:,} tokens")
-        if data["rows_by_label"]:
-            yield row("labels", ", ".join(f"{label} {count:,}" for label, count in data["rows_by_label"].items()))
-        return
-    yield row("rows", f"{train_rows:,} trained on, {data['dev_rows']:,} dev ({how})")
-    yield row(
-        "texts",
-        f"{data['mean_tokens']:.0f} tokens each ({bundle.source.unit}s), {data['cut_texts']:,} cut at "
-        f"{bundle.source.max_tokens:,}, {data['empty_texts']:,} empty",
-    )
-    if data.get("skipped_rows"):
-        yield row("left out", f"{data['skipped_rows']:,} bad rows")
-    labels = data["rows_by_label"]
-    most = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
-    named = ", ".join(f"{label} {count:,}" for label, count in most)
-    yield row("labels", f"{len(bundle.target)}, and how often each stands in the rows: {named}")
+    yield from told.data
 
 
 def _settings(bundle: Bundle) -> Iterator[str]:
@@ -96,22 +82,10 @@ def _settings(bundle: Bundle) -> Iterator[str]:
     yield row("state", state or f"none, so a text is read whole: {bundle.whole}")
 
 
-def _quality(bundle: Bundle, parity: Mapping[str, Any]) -> Iterator[str]:
-    if bundle.task.running:
-        yield f"On {bundle.manifest['metrics']['dev']['n']:,} dev tokens, which chose the checkpoint"
-        yield from running_rows(bundle.manifest["metrics"]["dev"])
-        yield row("int8", f"perplexity {parity['int8']['perplexity']:.4f}")
-        yield from _differences(parity)
-        return
-    rows = bundle.manifest["data"]["dev_rows"]
-    yield f"On its {rows:,} dev rows, which {dev_role(rows)}"
-    yield from metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])
-    for name, value in bundle.manifest["calibration"].items():
-        yield row(name.replace("_", " "), f"{value:.4f}")
-    yield from _differences(parity)
-
-
-def _differences(parity: Mapping[str, Any]) -> Iterator[str]:
+def _quality(told: About, parity: Mapping[str, Any]) -> Iterator[str]:
+    yield f"On its {told.judged:,} dev {told.part}s, which {told.role}"
+    yield from told.metrics
+    yield from told.measured
     for name, value in parity.items():
         if isinstance(value, float):
             pair = name.removesuffix("_difference").replace("_", " and ")

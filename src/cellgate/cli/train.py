@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from cellgate.bundle import open_bundle, work_folder
-from cellgate.card import dev_role
-from cellgate.cli.figures import metric_rows, running_rows
+from cellgate.cli.about import about
 from cellgate.cli.progress import EventLog, drawing
 from cellgate.cli.settings import field_flags, given, resolve, setting_flags
 from cellgate.cli.sources import (
@@ -218,19 +217,19 @@ def _run(plan: Plan, events: Generator[Event, None, None]) -> int:
     """Draw what happens; 0, or how the program ends where it was stopped."""
     log = EventLog(work_folder(plan.folder) / "events.jsonl")
     with stoppable() as stop, drawing() as shown:
-        course = Course(stop)
-        for event in course.follow(events):
+        run = TrainingRun(stop)
+        for event in run.follow(events):
             log.add(event)
             shown.show(event)
-    if course.stopped:
-        say(course.farewell())
+    if run.stopped:
+        say(run.farewell())
         return stop.exit_code
     log.keep(plan.folder)
     return 0
 
 
 @dataclass
-class Course:
+class TrainingRun:
     """How far a training is, and whether it was stopped on the way."""
 
     stop: Stop
@@ -263,35 +262,16 @@ class Course:
 
 def _report(plan: Plan, seconds: float) -> None:
     """Say in words what was made and what to do with it."""
-    bundle = open_bundle(plan.folder)
-    data: Mapping[str, Any] = bundle.manifest["data"]
-    size = sum(path.stat().st_size for path in plan.folder.iterdir())
+    bundle, folder = open_bundle(plan.folder), plan.folder
+    told, data = about(bundle), bundle.manifest["data"]
+    size = sum(path.stat().st_size for path in folder.iterdir())
     how = "of the dev file" if data["dev_given"] else "held out from your files"
-    print(f"\n{plan.folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
-    if bundle.task.running:
-        _report_language(plan.folder, bundle.manifest, how)
-        return
-    print(f"On the {data['dev_rows']:,} rows {how}:")
-    print("\n".join(metric_rows(bundle.target, bundle.manifest["metrics"]["dev"])))
+    print(f"\n{folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
+    print(f"On {told.judged:,} {told.part}s {how}:")
+    print("\n".join(told.metrics))
     if data.get("skipped_rows"):
         print(f"{data['skipped_rows']:,} bad rows were left out.")
-    print(f"\nHow it went and where it is wrong: {plan.folder}/report.html")
-    print(f"\nThose rows {dev_role(data['dev_rows'])}; a file it has never met is the fairer judge:")
-    print(f"  cellgate evaluate {plan.folder} TEST.csv")
-    print("Ask it something:")
-    print(f'  cellgate predict {plan.folder} "a text"')
-
-
-def _report_language(folder: Path, manifest: Mapping[str, Any], how: str) -> None:
-    """Say how well a text is foretold, and how to have one written."""
-    data, metrics = manifest["data"], manifest["metrics"]["dev"]
-    print(f"On {metrics['n']:,} tokens {how}:")
-    print("\n".join(running_rows(metrics)))
-    if data.get("skipped_rows"):
-        print(f"{data['skipped_rows']:,} bad rows were left out.")
-    print(f"\nHow it went and what surprises it: {folder}/report.html")
-    print("\nThose tokens chose the checkpoint; a text it has never met is the fairer judge:")
-    print(f"  cellgate evaluate {folder} TEST.txt")
-    print("Have it write, or judge a text:")
-    print(f'  cellgate write {folder} "the beginning of a text"')
-    print(f'  cellgate score {folder} "a text"')
+    print(f"\nHow it went and {told.shown}: {folder}/report.html")
+    print(f"\nThose {told.part}s {told.role}; a file it has never met is the fairer judge:")
+    print(f"  cellgate evaluate {folder} {told.test_file}")
+    print("\n".join(told.uses))

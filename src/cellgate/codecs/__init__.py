@@ -13,7 +13,7 @@ from cellgate.codecs.labels import LabelCodec, LabelsCodec, LabelSetCodec, learn
 from cellgate.codecs.next import NextCodec
 from cellgate.codecs.source import Given, SourceCodec
 from cellgate.codecs.tags import ChainCodec, SpanCodec, TokenTagCodec, learn_tags
-from cellgate.codecs.target import TargetCodec
+from cellgate.codecs.target import SupervisedCodec, TargetCodec
 from cellgate.codecs.text import TextCodec, text_of
 from cellgate.codecs.units import UnitsCodec
 from cellgate.errors import BundleError
@@ -30,6 +30,7 @@ __all__ = [
     "NextCodec",
     "SourceCodec",
     "SpanCodec",
+    "SupervisedCodec",
     "TargetCodec",
     "TextCodec",
     "TokenTagCodec",

@@ -10,7 +10,7 @@ import numpy as np
 from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision, label_thresholds, trusted_threshold
 from cellgate.codecs.source import Given
-from cellgate.codecs.target import MOST, NEVER_SEEN, OUTSIDE, UNSEEN, Ranked, TargetCodec
+from cellgate.codecs.target import MOST, NEVER_SEEN, OUTSIDE, UNSEEN, Ranked, SupervisedCodec
 from cellgate.errors import DataError
 from cellgate.metrics import Value, accuracy, exact_match, labels_of, macro_f1, micro_f1
 
@@ -18,7 +18,7 @@ NOTHING: Mapping[str, Ragged] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsCodec(TargetCodec):
+class LabelsCodec(SupervisedCodec):
     """Labels of a whole text; scores are log-probabilities [L] a row."""
 
     part = "text"
@@ -220,7 +220,7 @@ class LabelSetCodec(LabelsCodec):
         return tuple(self.labels[number] for number in numbers)
 
 
-def learn_labels(values: Iterable[Value]) -> TargetCodec:
+def learn_labels(values: Iterable[Value]) -> SupervisedCodec:
     """Learn from the rows' labels; one row with several (a tuple, whatever its length) makes all of them sets."""
     listed_values = list(values)
     single = [value for value in listed_values if isinstance(value, str)]

@@ -16,7 +16,7 @@ from cellgate import chain
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, Scores, pad
 from cellgate.codecs.decision import Decision
 from cellgate.codecs.source import Given
-from cellgate.codecs.target import MOST, NEVER_SEEN, UNSEEN, Judged, Ranked, TargetCodec
+from cellgate.codecs.target import MOST, NEVER_SEEN, UNSEEN, Judged, Ranked, SupervisedCodec
 from cellgate.codecs.text import token_places
 from cellgate.errors import DataError, listed
 from cellgate.metrics import (
@@ -57,7 +57,7 @@ class Path(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ChainCodec(TargetCodec):
+class ChainCodec(SupervisedCodec):
     """Tags of tokens, K in all; tag K stands before and behind each text."""
 
     no_scope = "a text in which nothing is found has no span"
@@ -264,7 +264,7 @@ def _apart(spans: Iterable[Span]) -> Iterator[Span]:
             end = span.end
 
 
-def learn_tags(values: Iterable[Value]) -> TargetCodec:
+def learn_tags(values: Iterable[Value]) -> SupervisedCodec:
     """Learn from the rows' spans; rows with a tag for each token make a codec of tags."""
     counts: Counter[str] = Counter()
     kinds: set[type] = set()

@@ -41,10 +41,38 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class TargetCodec(ABC):
-    """The labels of a task, sorted by name: label i is number i and stands in the training rows `rows[i]` times.
+    """The labels of a task: label i is number i and stands in the training rows, or text, `rows[i]` times.
 
     `columns`, wherever it is taken, is what the source codec made of the same rows.
     """
+
+    labels: tuple[str, ...]
+    rows: tuple[int, ...]
+    out_of_scope: str = ""
+    """The label of texts that fit no other, if there is one; training rows need not have it."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def decode(
+        self, scores: Scores, columns: Mapping[str, Ragged], decision: Decision, top: int = MOST
+    ) -> list[Ranked]:
+        """Answers by the scores of B rows, with the `top` best labels each where there are such."""
+
+    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
+        """Return the labels and their rows; nothing is written."""
+        return {"labels": list(self.labels), "rows": list(self.rows), "out_of_scope": self.out_of_scope}
+
+    @classmethod
+    def load(cls, folder: Path, state: dict[str, Any]) -> Self:  # noqa: ARG003
+        """Read back what `save` returned; older Bundles tell the labels only."""
+        return cls(tuple(state["labels"]), tuple(state.get("rows", ())), state.get("out_of_scope", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedCodec(TargetCodec):
+    """Labels, sorted by name, that rows are annotated with: a net is taught by them, and answers are right or wrong."""
 
     part: ClassVar[str]
     """What is right or wrong by itself and has a confidence: a text's whole answer, or a span."""
@@ -52,11 +80,6 @@ class TargetCodec(ABC):
     """Of answers against the truth; the first chooses the checkpoint."""
     no_scope: ClassVar[str]
     """Why no label can stand for texts that fit none; empty: one can."""
-
-    labels: tuple[str, ...]
-    rows: tuple[int, ...]
-    out_of_scope: str = ""
-    """The label of texts that fit no other, if there is one; training rows need not have it."""
 
     @classmethod
     def of(cls, counts: Counter[str], rows: int, remedy: str) -> Self:
@@ -68,9 +91,6 @@ class TargetCodec(ABC):
             )
         labels = tuple(sorted(counts))
         return cls(labels, tuple(counts[label] for label in labels))
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @abstractmethod
     def normal(self, value: Value, given: Given) -> Value:
@@ -91,12 +111,6 @@ class TargetCodec(ABC):
     @abstractmethod
     def truth(self, columns: Mapping[str, Ragged]) -> list[Value]:
         """Answers of encoded rows; what was never trained on is NEVER_SEEN."""
-
-    @abstractmethod
-    def decode(
-        self, scores: Scores, columns: Mapping[str, Ragged], decision: Decision, top: int = MOST
-    ) -> list[Ranked]:
-        """Answers by the scores of B rows, with the `top` best labels each where there are such."""
 
     @abstractmethod
     def decide(self, scores: Scores, truth: Sequence[Value]) -> Decision:
@@ -130,12 +144,3 @@ class TargetCodec(ABC):
         ranked = sorted(rows.items(), key=lambda item: -item[1])
         named = listed(f"{label!r} ({count:,})" for label, count in ranked)
         return self.unseen(ranked[0][0]) + (f"; all of them, with their rows: {named}" if len(ranked) > 1 else "")
-
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002  every codec is saved by the same call
-        """Return the labels and their rows; nothing is written."""
-        return {"labels": list(self.labels), "rows": list(self.rows), "out_of_scope": self.out_of_scope}
-
-    @classmethod
-    def load(cls, folder: Path, state: dict[str, Any]) -> Self:  # noqa: ARG003
-        """Read back what `save` returned; older Bundles tell the labels only."""
-        return cls(tuple(state["labels"]), tuple(state.get("rows", ())), state.get("out_of_scope", ""))

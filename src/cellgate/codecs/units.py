@@ -22,7 +22,7 @@ from cellgate.config import UnitsConfig
 from cellgate.errors import DataError, listed
 from cellgate.text.pieces import Tail
 from cellgate.text.tokens import Unit, han_share, whole
-from cellgate.text.units import LINE_END, Words, cut_words, needs_space, parted, pieces, words_of
+from cellgate.text.units import LINE_END, WordEnds, cut_words, needs_space, parted, pieces, words_of
 
 UNKNOWN_ID, END_ID = 0, 1
 _SPECIAL = ("[UNK]", "[END]")  # names of the two, for people
@@ -59,7 +59,7 @@ class UnitsCodec(SourceCodec):
     """A learned vocabulary: UNKNOWN, END, the labels, then tokens. Words or characters by frequency; or a tokeniser."""
 
     unit: Unit
-    words: Words
+    words: WordEnds
     labels: tuple[str, ...]
     tokens: tuple[str, ...]  # without those before them; of subwords as the tokeniser writes them
     mean_tokens: float  # of a document

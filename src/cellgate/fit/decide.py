@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cellgate.batch import Ragged, Scores
-from cellgate.codecs import Decision, TargetCodec
+from cellgate.codecs import Decision, SupervisedCodec
 from cellgate.codecs.decision import abstaining
 from cellgate.codecs.target import Judged, Ranked
 from cellgate.config import AnswerConfig
@@ -12,7 +12,7 @@ from cellgate.errors import DataError, listed, nearest
 from cellgate.metrics import Value
 
 
-def check(target: TargetCodec, *, outside_dev_rows: int) -> None:
+def check(target: SupervisedCodec, *, outside_dev_rows: int) -> None:
     """Refuse a label out of scope that nothing can be learned about: DataError."""
     name = target.out_of_scope
     if not name:
@@ -26,7 +26,7 @@ def check(target: TargetCodec, *, outside_dev_rows: int) -> None:
 
 def decide(
     config: AnswerConfig,
-    target: TargetCodec,
+    target: SupervisedCodec,
     scores: Scores,
     columns: Mapping[str, Ragged],
     truth: Sequence[Value],

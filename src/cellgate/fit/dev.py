@@ -11,10 +11,10 @@ from torch import Tensor
 
 from cellgate.batch import Ints, Ragged, Scores
 from cellgate.bundle import Bundle, by_row, summary
-from cellgate.codecs import Decision, TargetCodec
+from cellgate.codecs import Decision, SupervisedCodec
 from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
-from cellgate.fit.rows import Data
+from cellgate.fit.rows import RowFeed
 from cellgate.metrics import Value
 from cellgate.nets import Net
 
@@ -26,9 +26,9 @@ _SINGLE_ROWS = 500  # rows the int8 graph is compared on, one at a time, as it i
 class Dev:
     """Rows held out from training."""
 
-    data: Data
+    data: RowFeed
     rows: Ints
-    target: TargetCodec
+    target: SupervisedCodec
 
     @property
     def order(self) -> Ints:
@@ -115,7 +115,7 @@ class Dev:
         return max(float(np.abs(one - other).max()) for one, other in pairs)
 
 
-def metrics_of(target: TargetCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
+def metrics_of(target: SupervisedCodec, truth: Sequence[Value], ranked: Sequence[Ranked]) -> dict[str, Any]:
     """The metrics of answers."""
     return summary(target, truth, [each.value for each in ranked], [each.confidence for each in ranked])
 

@@ -23,7 +23,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class EpochBatches:
     """The batches of an epoch, each made when it is asked for by its place, from 0."""
 
     count: int
@@ -36,7 +36,7 @@ class Course:
 
     epochs: int
     steps: int
-    steps_of: Callable[[int], Steps]
+    steps_of: Callable[[int], EpochBatches]
 
 
 class Feed(ABC):

@@ -12,7 +12,7 @@ from torch import Tensor
 from cellgate.batch import Array, Ids, Ints
 from cellgate.config import TrainConfig
 from cellgate.data.streams import Stream
-from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict
+from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.metrics import running_metrics
 from cellgate.nets.net import Net
 
@@ -43,10 +43,10 @@ class Lanes(Feed):
         auto = max(2, min(40, round(_USUAL_TOKENS / tokens)))
         epochs = auto if config.epochs == "auto" else config.epochs
 
-        def steps_of(epoch: int) -> Steps:
+        def steps_of(epoch: int) -> EpochBatches:
             ends = _ends(tokens // lanes, usual, config.seed, epoch)
             text = np.append(np.int32(self.first), self.stream.shuffled(config.seed, epoch))
-            return Steps(len(ends) - 1, lambda place: _batch(text, lanes, ends, place, usual))
+            return EpochBatches(len(ends) - 1, lambda place: _batch(text, lanes, ends, place, usual))
 
         counts = [len(_ends(tokens // lanes, usual, config.seed, epoch)) - 1 for epoch in range(epochs)]
         return Course(epochs, min(sum(counts), config.max_steps or sum(counts)), steps_of)
@@ -80,7 +80,7 @@ def _batch(text: Ids, lanes: int, ends: Ints, place: int, usual: int) -> Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DevText:
     """The text that judges a net: its tokens, what stands before the first, and the first number that is text's own.
 
     Numbers between the two are labels, which are given and not foretold.

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from cellgate import codecs
 from cellgate.batch import Ints, chunked
-from cellgate.codecs import Given, TargetCodec, TextCodec, text_of
+from cellgate.codecs import Given, SupervisedCodec, TextCodec, text_of
 from cellgate.codecs.target import OUTSIDE, UNSEEN
-from cellgate.config import TaskConfig
+from cellgate.config import AnsweringConfig, TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
 from cellgate.data.wanted import alike
@@ -50,7 +50,7 @@ class Prepared:
     """Encoded rows, the codecs that made them, and which rows are train and dev."""
 
     source: TextCodec
-    target: TargetCodec
+    target: SupervisedCodec
     rows: EncodedRows
     train: Ints
     dev: Ints
@@ -67,7 +67,7 @@ def load_prepared(folder: Path) -> Prepared:
     """Open what `prepare` left in `folder`."""
     state = json.loads((folder / "codec.json").read_text("utf-8"))
     source, target = codecs.load(folder, state["source"]), codecs.load(folder, state["target"])
-    if not isinstance(source, TextCodec) or not isinstance(target, TargetCodec):
+    if not isinstance(source, TextCodec) or not isinstance(target, SupervisedCodec):
         raise DataError(f"{folder} was prepared for another task; delete it to begin anew")
     facts = Facts(**json.loads((folder / "facts.json").read_text("utf-8")))
     return Prepared(
@@ -82,7 +82,7 @@ def load_prepared(folder: Path) -> Prepared:
 
 
 def prepare(
-    task: Task, config: TaskConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
+    task: Task, config: AnsweringConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
 ) -> Iterator[Event]:
     """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens.
 
@@ -96,7 +96,7 @@ def prepare(
         values.append(shared.setdefault(value, value))
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
-    target = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
+    target: SupervisedCodec = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
     groups = target.rarest(values)
     train_rows, dev_rows = _hold_out(groups, dev, config)
     yield Work("learning the vocabulary", 0, None)
@@ -151,7 +151,7 @@ def _hold_out(groups: Ints, dev: Iterable[Row] | None, config: TaskConfig) -> tu
 
 
 def _encode(
-    task: Task, source: TextCodec, target: TargetCodec, records: Iterator[Row], writer: RowWriter
+    task: Task, source: TextCodec, target: SupervisedCodec, records: Iterator[Row], writer: RowWriter
 ) -> Iterator[tuple[Counter[str], Counter[str]]]:
     """Write all records; tells of each chunk how many texts were cut or empty, and rows by labels that are unseen."""
     given, known = attrgetter(task.given[0]), {*target.labels, target.out_of_scope}

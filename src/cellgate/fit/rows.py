@@ -12,7 +12,7 @@ from cellgate.batch import Array, Ints, Ragged
 from cellgate.config import TrainConfig
 from cellgate.data.batching import epoch_order
 from cellgate.data.cache import EncodedRows
-from cellgate.fit.feed import Batch, Course, Feed, Steps, Verdict, as_tensors
+from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict, as_tensors
 from cellgate.metrics import TELLING_ROWS
 
 _TAGGED_TOKENS = 12_000_000  # read in all epochs together, where each is tagged
@@ -20,7 +20,7 @@ _PREPARE_ROWS = 200_000  # rows a net looks at before training: enough to count 
 
 
 @dataclass(frozen=True, slots=True)
-class Data(Feed):
+class RowFeed(Feed):
     """Encoded rows, which of them train, how long each is, and how rows become a net's tensors."""
 
     rows: EncodedRows
@@ -42,7 +42,7 @@ class Data(Feed):
         rows = len(self.train)
         lengths = self.lengths[self.train]
 
-        def steps_of(epoch: int) -> Steps:
+        def steps_of(epoch: int) -> EpochBatches:
             order = epoch_order(
                 lengths,
                 rows=rows_a_step(rows, config),
@@ -51,7 +51,7 @@ class Data(Feed):
                 epoch=epoch,
                 chances=self.chances,
             )
-            return Steps(len(order), lambda place: self._batch(self.train[order[place]]))
+            return EpochBatches(len(order), lambda place: self._batch(self.train[order[place]]))
 
         steps_each = steps_of(0).count
         epochs = config.epochs

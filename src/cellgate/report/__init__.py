@@ -1,6 +1,6 @@
 """report.html of a Bundle: one file that opens offline and says how training went and where the model is wrong.
 
-    Report -> tables (numbers and rows), plots (static SVG) -> page.html -> str
+    Report -> tables (numbers and rows), plots (static SVG) -> page.html in frame.html -> str
 
 Nothing is read or written here, and nothing is computed by a net.
 """
@@ -8,14 +8,14 @@ Nothing is read or written here, and nothing is computed by a net.
 from cellgate.report.language import LanguageReport, language_html
 from cellgate.report.page import report_html
 from cellgate.report.tables import worst
-from cellgate.report.values import Certainty, Course, DevAnswers, Disagreement, Report, Texts
+from cellgate.report.values import Certainty, DevAnswers, Disagreement, LearningCurves, Report, Texts
 
 __all__ = [
     "Certainty",
-    "Course",
     "DevAnswers",
     "Disagreement",
     "LanguageReport",
+    "LearningCurves",
     "Report",
     "Texts",
     "language_html",

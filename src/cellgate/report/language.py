@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from cellgate.report import plots
-from cellgate.report.values import Course
+from cellgate.report.templates import render
+from cellgate.report.values import LearningCurves
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,12 @@ class LanguageReport:
     unit: str  # what a token is
     tokens: int  # trained on
     metrics: Mapping[str, float]  # on dev
-    course: Course  # its metric is perplexity
+    curves: LearningCurves  # its metric is perplexity
     judged: tuple[tuple[str, int], ...]  # tokens of dev, and how much each surprises, 0 to 3
     written: tuple[str, ...]
 
 
 def language_html(report: LanguageReport) -> str:
     """The page as text; to be written in UTF-8. Texts are escaped, whatever they hold."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    drawing = plots.learning_curves(report.course, "perplexity") if report.course.loss else None
-    return pages.get_template("language.html").render({"report": report, "drawing": drawing})
+    drawing = plots.learning_curves(report.curves, "perplexity") if report.curves.loss else None
+    return render("language.html", {"report": report, "drawing": drawing}, {})

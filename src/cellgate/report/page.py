@@ -1,12 +1,12 @@
 """A Report as one page of HTML: no script, nothing fetched."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cellgate.metrics import CALIBRATION_BINS, MISTAKES, TELLING_ROWS, Answer, calibration_error, parts_of
 from cellgate.report import marks, plots, tables
+from cellgate.report.templates import render
 from cellgate.report.values import Certainty, DevAnswers, Disagreement, Report, Texts
 from cellgate.spans import Span
 
@@ -21,17 +21,8 @@ _FAR = 2  # lengths are drawn up to so many times the one that 99 % of the texts
 
 def report_html(report: Report) -> str:
     """The page as text; to be written in UTF-8. Texts and labels are escaped, whatever they hold."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters |= {"percent": _percent, "number": "{:,}".format, "words": _words, "text": _excerpt, "label": _named}
-    return pages.get_template("page.html").render(
+    return render(
+        "page.html",
         {
             "report": report,
             "result": _result(report),
@@ -43,7 +34,8 @@ def report_html(report: Report) -> str:
             "texts": _texts(report.texts),
             "errors": [(each, _lines(report.part, each, "true", "found")) for each in report.errors],
             "suspects": [(each, _lines(report.part, each, "given", "believed")) for each in report.suspects],
-        }
+        },
+        {"percent": _percent, "words": _words, "text": _excerpt, "label": _named},
     )
 
 
@@ -129,7 +121,7 @@ def _course(report: Report) -> dict[str, Any]:
     return {
         "metric": name,
         "together": together,
-        "drawing": plots.learning_curves(report.course, _words(name)) if report.course.loss else None,
+        "drawing": plots.learning_curves(report.curves, _words(name)) if report.curves.loss else None,
         # Half a point is less than chance moves such figures by.
         "linear_suffices": linear is not None and linear > summed - 0.005 and len(report.dev.truth) >= TELLING_ROWS,
     }

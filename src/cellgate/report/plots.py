@@ -14,7 +14,7 @@ import numpy as np
 
 from cellgate.batch import Ints
 from cellgate.report.tables import Bin
-from cellgate.report.values import Course
+from cellgate.report.values import LearningCurves
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -48,12 +48,12 @@ _STYLE: Mapping[str, Any] = {
 _LENGTH_BARS = 50
 
 
-def learning_curves(course: Course, metric: str) -> str:
+def learning_curves(curves: LearningCurves, metric: str) -> str:
     """Loss and dev metric by epoch, side by side; the epoch that was kept is marked."""
 
     def draw(figure: "Figure") -> None:
-        kept = course.kept_epoch
-        panels = (("training loss (nats)", course.loss, _GREY), (f"{metric} on dev", course.metric, _BLUE))
+        kept = curves.kept_epoch
+        panels = (("training loss (nats)", curves.loss, _GREY), (f"{metric} on dev", curves.metric, _BLUE))
         for axes, (title, values, colour) in zip(figure.subplots(1, 2), panels, strict=True):
             axes.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=3, linewidth=1.6)
             if 0 < kept <= len(values):

@@ -11,7 +11,7 @@ from cellgate.metrics import Answer, Value
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LearningCurves:
     """How training went; axis 0 of both is the epochs, in order."""
 
     loss: tuple[float, ...]  # mean over an epoch's training batches [nats]
@@ -74,7 +74,7 @@ class Report:
     rows_by_label: Mapping[str, int]  # in the training files, held-out rows included
     metrics: Mapping[str, float]  # of the Bundle on dev, by name; the first chose the checkpoint
     halves: Mapping[str, float]  # on dev: each half alone (recurrent, linear where there is one), and `together`
-    course: Course
+    curves: LearningCurves
     texts: Texts
     dev: DevAnswers
     errors: tuple[Disagreement, ...]  # of dev, surest first

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from cellgate.codecs import LabelsCodec, TextCodec, learn_labels
-from cellgate.config import BagConfig, EncoderConfig, HeadConfig, StartConfig, TaskConfig, TextConfig
+from cellgate.config import AnsweringConfig, BagConfig, EncoderConfig, HeadConfig, StartConfig, TextConfig
 from cellgate.metrics import Labels, plain_labels
 from cellgate.task import Row, Task
 
@@ -24,7 +24,7 @@ class Record(Row):
     label: Annotated[Labels, AfterValidator(plain_labels)] | None = None  # None: to be found
 
 
-class Config(TaskConfig):
+class Config(AnsweringConfig):
     """Settings of a classifier."""
 
     text: TextConfig = TextConfig()

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from cellgate.codecs import ChainCodec, Given, TextCodec, learn_tags
-from cellgate.config import EncoderConfig, StartConfig, TaggerConfig, TaskConfig, TextConfig, TrainConfig, WindowConfig
+from cellgate.config import (
+    AnsweringConfig,
+    EncoderConfig,
+    StartConfig,
+    TaggerConfig,
+    TextConfig,
+    TrainConfig,
+    WindowConfig,
+)
 from cellgate.metrics import Spans
 from cellgate.spans import Span, check_marks, read_marked
 from cellgate.task import Row, Task
@@ -39,7 +47,7 @@ class Record(Row):
         return self
 
 
-class Config(TaskConfig):
+class Config(AnsweringConfig):
     """Settings of a tagger."""
 
     train: TrainConfig = TrainConfig(batch_rows=16)

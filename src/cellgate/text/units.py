@@ -8,7 +8,7 @@ import regex
 from cellgate.text.tokens import UNSPACED
 
 LINE_END = "\n"
-Words = Literal["spaces", "marks"]
+WordEnds = Literal["spaces", "marks"]
 _LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}_--[{UNSPACED}]]+(?:['’]\p{{L}}+)*"
 _WORD = regex.compile(rf" ?{_LETTERS}| ?\S|\n", regex.V1)
 _SPACES = regex.compile(r"[^\S\n]+")
@@ -18,7 +18,7 @@ _PIECE = 8_192  # characters of a piece of a text
 _ALONE = 0.9  # share of marks behind a space from which all are taken to stand by themselves
 
 
-def cut_words(text: str, words: Words) -> list[str]:
+def cut_words(text: str, words: WordEnds) -> list[str]:
     """Cut a text into words and line ends; more than one space is one, and none is kept before a line's end.
 
     With "marks" a word has the space before it, and marks are words; with "spaces" it is all between two spaces.
@@ -30,12 +30,12 @@ def cut_words(text: str, words: Words) -> list[str]:
     return [word for place, line in enumerate(lines) for word in ([LINE_END] if place else []) + line.split()]
 
 
-def needs_space(before: str, word: str, words: Words) -> bool:
+def needs_space(before: str, word: str, words: WordEnds) -> bool:
     """Whether a space stands between two words of `cut_words`; before the first there is an empty one."""
     return words == "spaces" and before != "" and not before[-1].isspace() and word != LINE_END
 
 
-def words_of(texts: Sequence[str]) -> Words:
+def words_of(texts: Sequence[str]) -> WordEnds:
     """How the words of such texts end: see by their full stops and commas whether they stand by themselves."""
     found = [space for text in texts for space in _MARKS.findall(text)]
     return "spaces" if found and sum(map(bool, found)) >= _ALONE * len(found) else "marks"
