@@ -31,8 +31,9 @@ from cellgate.codecs import (
     UnitsCodec,
     learn_labels,
 )
+from cellgate.codecs.spellings import WORD_END, WORD_START
 from cellgate.codecs.target import NEVER_SEEN, OUTSIDE, UNSEEN
-from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID, WORD_END, WORD_START
+from cellgate.codecs.text import EMPTY_ID, UNKNOWN_ID
 from cellgate.codecs.units import cut
 from cellgate.config import TextConfig, UnitsConfig
 from cellgate.errors import BundleError, DataError

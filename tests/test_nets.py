@@ -15,7 +15,7 @@ from torch import Tensor
 from cellgate import task
 from cellgate.batch import TextSizes
 from cellgate.codecs import LabelCodec, LabelSetCodec, TextCodec
-from cellgate.codecs.text import WORD_END, WORD_START
+from cellgate.codecs.spellings import WORD_END, WORD_START
 from cellgate.config import BagConfig, EncoderConfig, HeadConfig, TextConfig
 from cellgate.nets import Bag, Encoder, Head, Net, Reader, settle
 from cellgate.nets import encoder as encoder_module

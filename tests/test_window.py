@@ -14,7 +14,7 @@ import cellgate
 from cellgate import task
 from cellgate.bundle import open_bundle
 from cellgate.codecs import SpanCodec, TextCodec
-from cellgate.codecs.text import WORD_END, WORD_START
+from cellgate.codecs.spellings import WORD_END, WORD_START
 from cellgate.config import TextConfig, WindowConfig
 from cellgate.errors import UsageError
 from cellgate.nets import Crf, Tagger, Window, settle

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellgate.bundle import open_bundle
 from cellgate.codecs import TextCodec, read_known
 from cellgate.codecs.units import UNKNOWN_ID
 from cellgate.config import StartConfig, TaskConfig, WriterConfig
 from cellgate.errors import UsageError
-from cellgate.nets import Net
-from cellgate.nets.start import start_from
 from cellgate.task import find
 from cellgate.text.tokens import han_share
+
+if TYPE_CHECKING:
+    from cellgate.nets import Net
 
 _MOST_LAYERS = 3  # of an encoder
 _MOSTLY = 0.5  # share of Han letters from which texts are read by characters
@@ -65,9 +66,11 @@ def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
     return find("generate").config.parse(values, "the settings of the language model")
 
 
-def start(net: Net, source: TextCodec, language: str) -> str:
+def start(net: "Net", source: TextCodec, language: str) -> str:
     """Give the net what a language model has learned; returns what was taken, in words."""
     from safetensors.torch import load_file
+
+    from cellgate.nets.start import start_from  # torch comes only where a net is trained
 
     known = read_known(language)
     numbers = source.numbers_of(known)

@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer, models
 from cellgate.batch import Array, Floats, Ids, Ints, Ragged, TextSizes, chunked, pad
 from cellgate.codecs.known import Known, read_known
 from cellgate.codecs.source import Given, SourceCodec
+from cellgate.codecs.spellings import LONGEST, read_spellings, spell
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
 from cellgate.text.lexicon import Lexicon
@@ -26,8 +27,6 @@ from cellgate.text.tokens import UNKNOWN, Unit, han_share, learn_vocabulary, mak
 from cellgate.text.vectors import read_vectors, read_words
 
 UNKNOWN_ID, EMPTY_ID = 0, 1
-WORD_START, WORD_END = 1, 2  # code points no text contains as letters: they mark a spelling's ends
-_SPELLED = 18  # characters of a token that are kept as its spelling
 _SAMPLE = 2_000  # texts looked at to choose the unit and to measure the usual length
 _TOKEN_CHARACTERS = 16  # characters per token, on average, that are read of a text before it is cut
 _GROUP_CHARACTERS = 1_000_000  # characters tokenised at once: their offsets take a hundred times as many bytes
@@ -64,7 +63,7 @@ class TextCodec(SourceCodec):
     unit: Unit
     mean_tokens: float  # of the training texts
     max_tokens: int
-    spellings: Ints  # [vocabulary, characters], see `_spell`
+    spellings: Ints  # [vocabulary, characters], see `spell`
     places: bool = False  # whether encoded rows tell where their tokens stand
     coverage: Coverage | None = None  # of the pretrained vectors, if any
     lexicon: Lexicon | None = None  # of the words that are told of characters, if any
@@ -127,7 +126,7 @@ class TextCodec(SourceCodec):
     @classmethod
     def _of(cls, tokenizer: Tokenizer, unit: Unit, mean_tokens: float, max_tokens: int) -> "TextCodec":
         vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        spellings = _spell([token for token, _ in vocabulary])
+        spellings = spell([token for token, _ in vocabulary])
         spellings[[UNKNOWN_ID, EMPTY_ID]] = 0  # these two are no words: they have no spelling
         tokenizer.encode_special_tokens = True  # a text that says "[UNK]" holds that word and two brackets
         return cls(tokenizer, unit, mean_tokens, max_tokens, spellings)
@@ -294,7 +293,7 @@ class TextCodec(SourceCodec):
         ids = columns["tokens"]
         is_unknown = ids.values == UNKNOWN_ID
         known, index = np.unique(ids.values[~is_unknown], return_inverse=True)
-        unknown = _unknown_spellings(columns["unknown"].values)
+        unknown = read_spellings(columns["unknown"].values)
         table = np.empty(len(ids.values), np.int32)
         table[~is_unknown] = index
         table[is_unknown] = len(known) + np.arange(len(unknown))
@@ -345,7 +344,7 @@ _EMPTY_ROW = _Row([EMPTY_ID], "", False, np.zeros(1, np.int32), np.zeros(1, np.i
 
 def _written(words: Iterable[str]) -> str:
     """Spell words one behind the other, each followed by NUL."""
-    return "".join(word[:_SPELLED].replace("\0", " ") + "\0" for word in words)
+    return "".join(word[:LONGEST].replace("\0", " ") + "\0" for word in words)
 
 
 def _whole(text: Given) -> Given:
@@ -385,30 +384,3 @@ def _spread(texts: Iterable[Given], count: int) -> Iterator[Given]:
             if len(chosen) == 2 * count:
                 chosen, every = chosen[::2], every * 2
     return iter(chosen)
-
-
-def _spell(words: Sequence[str]) -> Ints:
-    """Characters of each word [N, 2 + 18] as code points between WORD_START and WORD_END, then 0."""
-    letters = np.array(words, dtype=f"<U{_SPELLED}").view(np.uint32).reshape(len(words), _SPELLED)
-    return _marked(letters.astype(np.int64))
-
-
-def _marked(letters: Ints) -> Ints:
-    """Put the end marks around rows of code points [N, 18] that end with zeros."""
-    count = len(letters)
-    out = np.zeros((count, _SPELLED + 2), np.int64)
-    out[:, 0] = WORD_START
-    out[:, 1:-1] = letters
-    out[np.arange(count), 1 + np.count_nonzero(letters, axis=1)] = WORD_END
-    return out
-
-
-def _unknown_spellings(flat: Ids) -> Ints:
-    """Rows of `_spell` for words given as one run of code points, each ended by 0."""
-    ends = np.flatnonzero(flat == 0)
-    starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
-    words = Ragged(flat[flat != 0].astype(np.int32), np.concatenate(([0], np.cumsum(ends - starts))))
-    letters = np.zeros((len(ends), _SPELLED), np.int64)
-    padded = pad(words)
-    letters[:, : padded.shape[1]] = padded
-    return _marked(letters)
