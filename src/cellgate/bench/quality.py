@@ -168,6 +168,9 @@ def _command(name: str, splits: Splits, seed: int, folder: Path) -> list[str]:
     if splits.dev is not None:
         sets.write_csv(folder / "dev.csv", splits.dev)
         command += ["--dev", "dev.csv"]
+    if splits.unlabelled:
+        sets.write_texts(folder / "unlabelled.csv", splits.unlabelled)
+        command += ["--pretrain", "unlabelled.csv"]
     command += _separator(splits)
     if splits.out_of_scope:
         command += ["--answer.out-of-scope", splits.out_of_scope]

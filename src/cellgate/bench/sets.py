@@ -27,6 +27,8 @@ _FOLDERS = {  # of sets that are another use of a folder
     "ag_news_noisy": "ag_news",
     "chnsenticorp_unseen": "chnsenticorp",
     "clinc150_scope": "clinc150",
+    "imdb_1000": "imdb",
+    "imdb_1000_pretrained": "imdb",
     "imdb_to_mr": "mr",
     "imdb_to_sst2": "sst2",
 }
@@ -41,6 +43,7 @@ class Splits:
     test: Sequence[Example]
     positive: str = ""  # the label whose F1 is told, where one of two is what is looked for
     out_of_scope: str = ""  # the label of texts that fit none
+    unlabelled: Sequence[str] = ()  # texts to learn the language from before
 
     @property
     def several(self) -> bool:
@@ -105,6 +108,14 @@ def write_csv(path: Path, rows: Iterable[Example]) -> None:
         writer.writerows((text, LABELS_END.join(labels_of(label))) for text, label in rows)
 
 
+def write_texts(path: Path, texts: Iterable[str]) -> None:
+    """Write texts as a user has them: UTF-8, a column `text`."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text",))
+        writer.writerows((text,) for text in texts)
+
+
 def _lines(path: Path) -> Iterator[str]:
     r"""Yield a file's lines, ended by \n alone: some texts hold \r, U+0085 or other line ends of Unicode."""
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") if path.suffix == ".gz" else _plain(path) as file:
@@ -137,6 +148,17 @@ def _shuffled(rows: list[Example]) -> list[Example]:
 
 def _imdb(folder: Path) -> Splits:
     return Splits(_imdb_rows(folder, "train"), None, _imdb_rows(folder, "test"))
+
+
+def _imdb_1000(folder: Path) -> Splits:
+    """A thousand of its labels."""
+    whole = _imdb(folder)
+    return replace(whole, train=whole.train[:1_000])
+
+
+def _imdb_1000_pretrained(folder: Path) -> Splits:
+    """And the texts of all training rows without theirs."""
+    return replace(_imdb_1000(folder), unlabelled=[text for text, _ in _imdb(folder).train])
 
 
 def _imdb_rows(folder: Path, part: str) -> list[Example]:
@@ -293,6 +315,8 @@ _READERS: dict[str, Callable[[Path], Splits | list[Splits]]] = {
     "dbpedia14": _dbpedia14,
     "financial_phrasebank": _financial_phrasebank,
     "imdb": _imdb,
+    "imdb_1000": _imdb_1000,
+    "imdb_1000_pretrained": _imdb_1000_pretrained,
     "imdb_to_mr": _trained_on_imdb("mr"),
     "imdb_to_sst2": _trained_on_imdb("sst2"),
     "reuters21578": _reuters21578,
