@@ -37,6 +37,7 @@ class Course:
     epochs: int
     steps: int
     steps_of: Callable[[int], EpochBatches]
+    alike: bool = False  # batches have few shapes, so what is compiled for one is used again
 
 
 class Feed(ABC):

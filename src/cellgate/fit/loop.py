@@ -34,6 +34,7 @@ def fit(
     torch.set_num_threads(config.threads or usable_cores())
     keep_freed_memory()
     course = feed.course(config)
+    numbers = config.products if course.alike or config.products != "auto" else "float32"
     if not net.parameter_groups(config):
         _prepare(net, feed, config)
         net.eval()
@@ -55,7 +56,8 @@ def fit(
             for group, peak in zip(optimizer.groups, peaks, strict=True):
                 group["lr"] = peak * batch.pace * one_cycle(done) if done >= group.get("opens", 0.0) else 0.0
             _seed(config.seed, progress.step + 1)
-            loss, carried = _learn(net, optimizer, batch, progress.carried, config)
+            with multiplying(numbers):
+                loss, carried = _learn(net, optimizer, batch, progress.carried, config.clip)
             progress, seconds = progress.after_step(loss, carried), time.monotonic() - began
             try:
                 if not math.isfinite(loss):
@@ -128,20 +130,19 @@ def _prepare(net: Net, feed: Feed, config: TrainConfig) -> None:
 
 @flushed_denormals()
 def _learn(
-    net: Net, optimizer: RowwiseAdamW, batch: Batch, carried: Mapping[str, Tensor], config: TrainConfig
+    net: Net, optimizer: RowwiseAdamW, batch: Batch, carried: Mapping[str, Tensor], clip: float
 ) -> tuple[float, dict[str, Tensor]]:
     """One step on a batch, from what the step before left; its loss, and what it leaves to the next.
 
     Where the loss is no number, nothing is learned and nothing is left.
     """
     state = carried if batch.continues else {}
-    with multiplying(config.products):
-        with optimizer.reading():
-            loss, after = net.continued(batch.inputs, batch.target, state)
-        if not math.isfinite(loss.item()):
-            return math.nan, {}
-        torch.autograd.backward(loss)
-    optimizer.clip(config.clip)
+    with optimizer.reading():
+        loss, after = net.continued(batch.inputs, batch.target, state)
+    if not math.isfinite(loss.item()):
+        return math.nan, {}
+    torch.autograd.backward(loss)
+    optimizer.clip(clip)
     optimizer.step()
     return loss.item(), {name: array.detach() for name, array in after.items()}
 
