@@ -172,7 +172,7 @@ def test_a_saved_codec_encodes_as_before(name: str, example: Example, tmp_path: 
 def test_the_next_token_is_the_likeliest_and_its_codec_is_saved(tmp_path: Path) -> None:
     codec = NextCodec(("[UNK]", "a", "b"), (1, 3, 2))
     assert codecs.load(tmp_path, codecs.save(codec, tmp_path)) == codec
-    scores = Scores([np.log(np.array([[0.1, 0.2, 0.7], [0.1, 0.6, 0.3]], np.float32))])
+    scores = Scores([np.log(np.array([0.1, 0.6, 0.3], np.float32))])
     (answer,) = codec.decode(scores, {}, Decision(), top=2)
     assert answer.value == "a"
     assert [label for label, _ in answer.alternatives] == ["b"]

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from itertools import islice, pairwise
@@ -16,10 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellgate.adapting import Adapting, evaluate_adapting
+from cellgate.batch import Ragged
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
 from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, UnitsCodec, cut
@@ -32,6 +34,7 @@ from cellgate.fit.events import Note, Step
 from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
+from cellgate.graph import Graph
 from cellgate.language import Language, Length, surprise
 from cellgate.nets import Net, Writer
 from cellgate.nets.sampled import Sample, sampled_loss
@@ -680,18 +683,60 @@ def test_what_has_no_space_is_not_held_back_for_ever():
         assert len(tail.word) <= 10_000
 
 
-def test_a_session_tells_what_the_whole_tells_and_goes_on_in_another(log, language, tmp_path):
-    text = "".join(LOG[:4])
-    wanted = language.chances(np.array(language.codec.ids(text), np.int32))
-    session, scores = log.session(), []
-    for start in range(0, len(text), 7):
-        scores.append(session.feed(text[start : start + 7].encode()).scores)
-        session.save(tmp_path / "saved")
-        session = log.session(tmp_path / "saved")
-    scores.append(session.end().scores)
-    made = np.concatenate([each for each in scores if each.size])
-    found = [made[place, token] for place, token in enumerate(language.codec.ids(text))]
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+@settings(max_examples=30)
+@given(cuts=st.lists(st.integers(0, 1_500), max_size=12), held=st.integers(0, 9))
+def test_a_session_tells_of_pieces_what_the_whole_tells_and_goes_on_in_another(log, language, cuts, held):
+    """Of pieces cut anywhere, some longer than what is read at once; saved and restored behind one of them."""
+    text = "".join(LOG)[:1_500]
+    ids = np.array(language.codec.ids(text), np.int32)
+    session, foretold = log.session(), []
+    for place, (start, end) in enumerate(pairwise([0, *sorted(cuts), len(text)])):
+        foretold.append(session.feed(text[start:end].encode()).foretold)
+        if place == held:
+            with tempfile.TemporaryDirectory() as folder:
+                session.save(Path(folder) / "saved")
+                session = log.session(Path(folder) / "saved")
+    last = session.end()
+    np.testing.assert_allclose(np.concatenate([*foretold, last.foretold]), language.chances(ids), atol=1e-5)
+    np.testing.assert_allclose(last.scores, log.scores([text]).rows[0], atol=1e-5)
+    assert session.answer().value == log.predict([text])[0].value
+    assert session.tokens == len(ids) + 1
+
+
+def test_what_is_read_at_once_changes_no_figure(log, language):
+    """Runs of a few tokens, the state carried from one to the next, tell what one run of all tells."""
+    text = "".join(LOG)
+    ids = np.array([END_ID, *language.codec.ids(text)], np.int32)
+    outputs, _ = log.graph.run(
+        {"tokens": ids[None].astype(np.int64), "lengths": np.array([len(ids)])}, log.model.begun.state
+    )
+    whole = outputs["scores"][0]
+    assert len(ids) > 3 * log.model.at_once
+    np.testing.assert_allclose(language.chances(ids[1:]), whole[np.arange(len(ids) - 1), ids[1:]], atol=1e-5)
+    np.testing.assert_allclose(log.scores([text]).rows[0], whole[-1], atol=1e-5)
+    few = [foretold for _, foretold in log.model.read({"tokens": Ragged.of([ids])}, log.model.begun, 7)]
+    np.testing.assert_allclose(np.concatenate(few), language.chances(ids[1:]), atol=1e-5)
+
+
+def test_no_run_makes_more_scores_than_memory_is_meant_for(log, language, monkeypatch):
+    """However many tokens there are to choose from, and whoever asks; here as if memory were for 10 tokens' scores."""
+    lengths: list[int] = []
+    run_graph = Graph.run
+
+    def watched(graph: Graph, inputs: Any, state: Any) -> Any:
+        lengths.append(inputs["tokens"].shape[1])
+        return run_graph(graph, inputs, state)
+
+    monkeypatch.setattr(Graph, "run", watched)
+    monkeypatch.setattr("cellgate.stream._SCORES", 10 * len(log.target))
+    text = "".join(LOG[:20])
+    log.predict([text])
+    fed = log.session().feed(text)
+    language.score(text)
+    language.evaluate([{"text": text}])
+    assert (len(fed.foretold), len(fed.scores)) == (len(text), len(log.target))
+    assert max(lengths) == 10
+    assert sum(lengths) > 4 * len(text)
 
 
 @given(length=st.integers(8, 3_000), usual=st.integers(1, 300), seed=st.integers(0, 50))

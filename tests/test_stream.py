@@ -10,11 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 from tokenizers import normalizers
 
 from cellgate.bundle import Bundle
@@ -23,8 +19,7 @@ from cellgate.codecs import Decision, LabelSetCodec, TextCodec, learn_tags
 from cellgate.codecs.text import EMPTY_ID
 from cellgate.config import TextConfig
 from cellgate.errors import DataError, UsageError
-from cellgate.graph import Graph
-from cellgate.stream import Model, Running, Session
+from cellgate.stream import Running
 from cellgate.task import Prediction, find
 from cellgate.text.pieces import LONGEST_RUN, Tail, settled, stream_safe
 from cellgate.training import train
@@ -373,64 +368,6 @@ def test_tags_are_of_whole_texts() -> None:
     source, target = TextCodec.learn(TextConfig(), texts, places=True), learn_tags(spans)
     (reason,) = task.net(task.config.parse({"encoder": {"directions": 1}}, "test"), source, target).whole
     assert reason.startswith("the best tags of a text's beginning depend on its end")
-
-
-# A net that scores each token
-
-
-def _counting_graph() -> Graph:
-    """Of each token the sum of all numbers of words so far [B, T, 1]: what a language model's graph looks like."""
-    integer, number = TensorProto.INT64, TensorProto.FLOAT
-    nodes = [
-        helper.make_node("Gather", ["words", "tokens"], ["ids"]),
-        helper.make_node("Cast", ["ids"], ["floats"], to=number),
-        helper.make_node("CumSum", ["floats", "one"], ["sums"]),
-        helper.make_node("Add", ["sums", "sum"], ["scores.flat"]),
-        helper.make_node("Unsqueeze", ["scores.flat", "two"], ["scores"]),
-        helper.make_node("ReduceSum", ["floats", "axis"], ["more"], keepdims=1),
-        helper.make_node("Add", ["more", "sum"], ["sum.next"]),
-        *(helper.make_node("Identity", [name], [f"{name}.unread"]) for name in ("lengths", "spelling")),
-    ]
-    constants = [("one", [], [1]), ("two", [1], [2]), ("axis", [1], [1])]
-    inputs = [("tokens", ["b", "t"]), ("lengths", ["b"]), ("words", ["u"]), ("spelling", ["u", "c"])]
-    graph = helper.make_graph(
-        nodes,
-        "counting",
-        [
-            *(helper.make_tensor_value_info(name, integer, axes) for name, axes in inputs),
-            helper.make_tensor_value_info("sum", number, ["b", 1]),
-        ],
-        [
-            helper.make_tensor_value_info("scores", number, ["b", "t", 1]),
-            helper.make_tensor_value_info("sum.next", number, ["b", 1]),
-        ],
-        [helper.make_tensor(name, integer, shape, values) for name, shape, values in constants],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.checker.check_model(model)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    state = [{"name": "sum", "dtype": "float32", "shape": [1]}]
-    return Graph(session, {"scores": ["batch", "time", "labels"]}, state, {})
-
-
-def test_a_graph_that_scores_tokens_tells_them_piece_by_piece(bundle: Bundle, tmp_path: Path) -> None:
-    model = Model(_counting_graph(), bundle.source, bundle.target, Decision(), "of this test")
-    text = "the sound is great, " * 300
-    ids = _words(bundle).tokenizer.encode(text).ids
-    session = Session(model)
-    parts = []
-    for start in range(0, len(text), 2_500):
-        fed = session.feed(text[start : start + 2_500])
-        assert fed.scores.shape[1:] == (1,)
-        assert len(fed.scores) == fed.tokens
-        parts.append(fed.scores)
-        session.save(tmp_path / "saved")
-        session = Session.restored(model, tmp_path / "saved")
-    assert session.feed("gre").scores.size == 0
-    parts.append(session.end().scores)
-    np.testing.assert_array_equal(np.concatenate(parts)[: len(ids), 0], np.cumsum(ids))
-    with pytest.raises(UsageError, match="scores each token"):
-        session.answer()
 
 
 # The command line

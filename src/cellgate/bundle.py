@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellgate import codecs
-from cellgate.batch import Floats, Ints, Ragged, Scores, chunked
+from cellgate.batch import Floats, Ids, Ints, Ragged, Scores, chunked
 from cellgate.codecs import Decision, Given, SourceCodec, SupervisedCodec, TargetCodec, text_of
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
@@ -89,8 +89,12 @@ class Bundle:
             raise UsageError(
                 f"{self.folder} cannot answer a text in pieces: {self.whole}; `predict` answers whole texts"
             )
-        model = Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"])
-        return Session(model, invalid) if saved is None else Session.restored(model, Path(saved), invalid)
+        return Session(self.model, invalid) if saved is None else Session.restored(self.model, Path(saved), invalid)
+
+    @property
+    def model(self) -> Model:
+        """What reads a text on from where it stopped."""
+        return Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"])
 
     @property
     def whole(self) -> str:
@@ -104,7 +108,9 @@ class Bundle:
         return self.score_rows(self.source.encode(values))
 
     def score_rows(self, columns: Mapping[str, Ragged]) -> Scores:
-        """What the graph says of N encoded rows."""
+        """What the graph says of N encoded rows; of a language model, of the token behind each."""
+        if self.target.foretells:
+            return Scores([self._behind(columns["tokens"][row]) for row in range(len(columns["tokens"]))])
         lengths = columns["tokens"].lengths
         found: list[Floats] = [_NO_SCORES] * len(lengths)
         shared: Mapping[str, Floats] = {}
@@ -117,6 +123,12 @@ class Bundle:
             for row, of_row in zip(rows.tolist(), made.rows, strict=True):
                 found[row] = of_row
         return Scores(found, shared)
+
+    def _behind(self, tokens: Ids) -> Floats:
+        """What a language model says of the token behind a text's."""
+        *_, (read, _) = self.model.read({"tokens": Ragged.of([tokens])}, self.model.begun)
+        scores: Floats = read.outputs["scores"][0]
+        return scores
 
     def _run(self, columns: Mapping[str, Ragged]) -> Scores:
         """One run of the graph."""

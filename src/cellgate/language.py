@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellgate.batch import Array, Floats, Ids
+from cellgate.batch import Floats, Ids, Ragged
 from cellgate.bundle import Bundle
 from cellgate.codecs import UnitsCodec
 from cellgate.codecs.units import END_ID, UNKNOWN_ID, Piece, cut
 from cellgate.errors import DataError, UsageError
+from cellgate.graph import Bound, Graph
 from cellgate.metrics import running_metrics
 from cellgate.sampling import Chooser, Mask, Metre, Sampling, Verse, held_back
 from cellgate.task import Row
@@ -28,8 +29,6 @@ Ended = Literal["stop", "end", "length"]
 """Why a text ends: a stop string came, its document ended, or it has all tokens asked for."""
 
 _SURPRISING = tuple(math.log(share) for share in (0.1, 0.01, 0.001))
-_SCORES = 2**21  # log-probabilities that a run of the graph gives at most
-_WINDOW = 512  # tokens of a run
 _PRIMED = 2_000  # tokens of a prompt's end that are read; no more is remembered
 
 
@@ -134,21 +133,11 @@ class Language:
 
     def _foretold(self, texts: Iterable[Ids], before: Sequence[int]) -> Iterator[tuple[Ids, Floats]]:
         """The tokens of texts one behind the other, in parts, and the log-probability of each."""
-        most = max(1, min(_WINDOW, _SCORES // len(self.codec)))
-        state = self.bundle.graph.initial_state(1)
-        if len(before) > 1:
-            _, state = self._run(np.array(before[:-1], np.int32), state)
-        last = np.array(before[-1:], np.int32)
-        for part in _parts(texts, most):
-            scores, state = self._run(np.concatenate([last, part[:-1]]), state)
-            yield part, scores[np.arange(len(part)), part]
-            last = part[-1:]
-
-    def _run(self, tokens: Ids, state: Mapping[str, Array]) -> tuple[Floats, dict[str, Array]]:
-        """Read tokens [T]: log-probabilities [T, V] of the token behind each, and the state after them."""
-        inputs = {"tokens": tokens[None].astype(np.int64), "lengths": np.array([len(tokens)])}
-        outputs, after = self.bundle.graph.run(inputs, state)
-        return outputs["scores"][0], after
+        model = self.bundle.model
+        *_, (read, _) = model.read(_columns(np.array(before, np.int32)), model.begun)
+        for part in _parts(texts, model.at_once):
+            ((read, foretold),) = model.read(_columns(part), read)
+            yield part, foretold
 
     # Writing
 
@@ -187,7 +176,7 @@ class Language:
 
     def _tokens(self, read: Sequence[int], chooser: Chooser, metre: Metre | None) -> Iterator[int]:
         """Tokens that follow those read, to the end of the document, or of the verse."""
-        steps = _Steps(self.bundle)
+        steps = _Steps(self.bundle.graph, len(self.codec))
         for token in read[:-1]:
             steps.read(token)
         token = read[-1]
@@ -235,33 +224,25 @@ class Language:
 
 
 class _Steps:
-    """The graph, a token at a time: it reads and writes arrays that are bound once, its state two sets in turn."""
+    """A graph, a token at a time."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._session = bundle.graph.session
+    def __init__(self, graph: Graph, vocabulary: int) -> None:
         self._token = np.zeros((1, 1), np.int64)
-        self._scores = np.zeros((1, 1, len(bundle.source)), np.float32)
-        length = np.ones(1, np.int64)
-        states = [bundle.graph.initial_state(1), bundle.graph.initial_state(1)]
-        self._arrays = (length, states)  # held, for what is bound are addresses
-        self._bindings = []
-        for before, after in (states, states[::-1]):
-            inputs = {"tokens": self._token, "lengths": length, **before}
-            outputs = {"scores": self._scores, **{f"{name}.next": array for name, array in after.items()}}
-            binding = bundle.graph.session.io_binding()
-            for name, array in inputs.items():
-                binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            for name, array in outputs.items():
-                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-            self._bindings.append(binding)
+        self._scores = np.zeros((1, 1, vocabulary), np.float32)
+        inputs = {"tokens": self._token, "lengths": np.ones(1, np.int64)}
+        self._run = Bound(graph, inputs, {"scores": self._scores}).run
 
     def read(self, token: int) -> Floats:
         """Log-probabilities [V] of the token behind this one; they stand until the next is read."""
         self._token[0, 0] = token
-        self._session.run_with_iobinding(self._bindings[0])
-        self._bindings.reverse()
+        self._run()
         found: Floats = self._scores[0, 0]
         return found
+
+
+def _columns(ids: Ids) -> dict[str, Ragged]:
+    """Tokens [T] as one encoded text."""
+    return {"tokens": Ragged.of([ids])}
 
 
 def _parts(texts: Iterable[Ids], size: int) -> Iterator[Ids]:

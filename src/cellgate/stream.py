@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cellgate.atomic import replace_file
-from cellgate.batch import Array, Floats, Ragged, Scores
+from cellgate.batch import Array, Floats, Ids, Ragged, Scores
 from cellgate.codecs import Decision, SourceCodec, TargetCodec
 from cellgate.errors import DataError, UsageError
 from cellgate.graph import Graph
@@ -31,17 +31,28 @@ from cellgate.text.pieces import Tail
 
 Invalid = Literal["replace", "refuse"]
 _HANDLERS: dict[Invalid, str] = {"replace": "replace", "refuse": "strict"}
-_AT_ONCE = 2_048  # characters of a piece that are read at once
+_AT_ONCE = 2_048  # characters of a piece, and so tokens, that are read at once
+_WINDOW, _SCORES = 512, 2**21  # of a language model: tokens, and their scores, that are read at once
 _REPLACED, _BYTE_ORDER_MARK = "\ufffd", "\ufeff"
-_MAGIC = b"cellgate session 1 "
+_MAGIC = b"cellgate session 2 "
 _NO_SCORES = np.zeros(0, np.float32)
 _NO_TAIL = Tail()
 _STATE, _OUTPUT, _FACTS = "state.", "output.", "facts"  # names in a saved session
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """How far a graph has read a text."""
+
+    state: Mapping[str, Array]
+    outputs: Mapping[str, Floats] = field(default_factory=dict)
+    """What it says of all text so far; nothing before the first token."""
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """What a session needs of its Bundle."""
+    """What answers a text in pieces: the parts of a Bundle."""
 
     graph: Graph
     source: SourceCodec
@@ -50,14 +61,46 @@ class Model:
     checksum: str
     """Of the Bundle: a saved session goes on with no other."""
 
+    @property
+    def begun(self) -> Read:
+        """Before a text."""
+        return Read(self.graph.initial_state(1))
+
+    @property
+    def at_once(self) -> int:
+        """Tokens that the graph reads in a run at most: a language model gives scores of all tokens behind each."""
+        return max(1, min(_WINDOW, _SCORES // len(self.target))) if self.target.foretells else _AT_ONCE
+
+    def read(self, columns: Mapping[str, Ragged], read: Read, at_once: int = 0) -> Iterator[tuple[Read, Floats]]:
+        """Read one encoded row on, in runs of at most `at_once` tokens: how far each came, and what it foretold.
+
+        That is, of a language model, the log-probability of each of the run's tokens, given those before it. A text's
+        first token, which stands for its beginning, has none.
+        """
+        count, most = len(columns["tokens"].values), at_once or self.at_once
+        for first in range(0, count, most):
+            part = columns if count <= most else self.source.part(columns, first, min(first + most, count))
+            tokens = part["tokens"].values
+            outputs, state = self.graph.run(self.source.collate(part), read.state)
+            foretold = _NO_SCORES
+            if self.target.foretells:
+                foretold = _foretold(read.outputs, outputs["scores"][0], tokens)
+                outputs = {"scores": outputs["scores"][:, -1].copy()}  # a view would hold all of them
+            read = Read(state, outputs, read.tokens + len(tokens))
+            yield read, foretold
+
+
+def _foretold(before: Mapping[str, Floats], scores: Floats, tokens: Ids) -> Floats:
+    """The log-probabilities of tokens [T] by what was said before them and by the scores [T, V] behind each."""
+    found = scores[np.arange(len(tokens) - 1), tokens[1:]]
+    return np.concatenate([before["scores"][:, tokens[0]], found]) if before else found
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """All that is remembered of the pieces so far."""
 
-    state: Mapping[str, Array]
-    outputs: Mapping[str, Floats] = field(default_factory=dict)
-    """Of the last run of a graph that scores texts."""
+    read: Read
     tail: Tail = _NO_TAIL
     undecoded: bytes = b""
     """The beginning of a character whose other bytes are still to come."""
@@ -65,7 +108,6 @@ class Position:
     """Bytes before those."""
     replaced: int = 0
     """Places where bytes were no UTF-8 and U+FFFD was read instead."""
-    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +117,11 @@ class Fed:
     tokens: int
     """How many tokens; none where it ended inside the first."""
     scores: Floats
-    """What the graph says: of all text so far [L], or of each of these tokens [T, K]. Empty before the first token."""
+    """Of each label, given all text so far [L]; of a language model, of each token that may follow. Empty before the
+    first token."""
+    foretold: Floats
+    """Of a language model the log-probability [nats] of each of these tokens, given those before it; the first of a
+    text, which stands for its beginning, has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +146,13 @@ class Session:
             raise UsageError(f"invalid: {invalid!r}; there are: {', '.join(_HANDLERS)}")
         self._model = model
         self._handler = _HANDLERS[invalid]
-        self._position = Position(model.graph.initial_state(1))
+        self._position = Position(model.begun)
         self._ended = False
 
     @property
     def tokens(self) -> int:
         """Tokens read so far."""
-        return self._position.tokens
+        return self._position.read.tokens
 
     @property
     def replaced(self) -> int:
@@ -124,9 +170,9 @@ class Session:
         For who decides early: of a piece that is not taken to its end the rest is lost.
         """
         text, position = self._decoded(piece, last=False)
-        for now, _ in self._read(text, position, last=False, one_by_one=True):
+        for now, _ in self._read(text, position, last=False, at_once=1):
             self._position = now
-            if now.tokens > position.tokens:
+            if now.read.tokens > position.read.tokens:
                 yield self.answer()
 
     def end(self) -> Fed:
@@ -143,16 +189,11 @@ class Session:
 
     def answer(self) -> Running:
         """The answer to the tokens so far; before the first one, to an empty text."""
-        model, position = self._model, self._position
-        if model.graph.by_token:
-            raise UsageError(
-                "this Bundle scores each token and gives no answer to a whole text: ask it with `cellgate score` or "
-                "`cellgate write`, in Python by what `feed` returns"
-            )
-        found = position.outputs or self._outputs_of_nothing()
-        (ranked,) = model.target.decode(_scores(found), {}, model.decision)
+        model, read = self._model, self._position.read
+        found = read if read.tokens else self._nothing()
+        (ranked,) = model.target.decode(_scores(found.outputs), {}, model.decision)
         others = tuple(Alternative(value, chance) for value, chance in ranked.alternatives)
-        return Running(ranked.value, ranked.confidence, others, position.tokens)
+        return Running(ranked.value, ranked.confidence, others, read.tokens)
 
     def save(self, path: str | Path) -> None:
         """Write down all that is remembered: a few kB, whatever was read. `Bundle.session(path)` goes on from there."""
@@ -198,44 +239,32 @@ class Session:
         )
 
     def _feed(self, text: str, position: Position, *, last: bool) -> Fed:
-        now, made, by_token = position, list[Floats](), self._model.graph.by_token
-        for reached, outputs in self._read(text, position, last=last):
+        now, foretold = position, [_NO_SCORES]
+        for reached, told in self._read(text, position, last=last):
             now = reached
-            made += [outputs["scores"][0]] if by_token and outputs else []
+            foretold.append(told)
         self._position = now
-        if made:
-            return Fed(now.tokens - position.tokens, np.concatenate(made))
-        so_far = now.outputs["scores"][0] if now.outputs else _NO_SCORES
-        return Fed(now.tokens - position.tokens, so_far)
+        scores = now.read.outputs["scores"][0] if now.read.outputs else _NO_SCORES
+        return Fed(now.read.tokens - position.read.tokens, scores, np.concatenate(foretold))
 
     def _read(
-        self, text: str, position: Position, *, last: bool, one_by_one: bool = False
-    ) -> Iterator[tuple[Position, Mapping[str, Floats]]]:
-        """The position after each run of the graph, with its outputs; at least once, without any where none is made."""
+        self, text: str, position: Position, *, last: bool, at_once: int = 0
+    ) -> Iterator[tuple[Position, Floats]]:
+        """The position after each run of the graph, and what that foretold; at least once, where none is made too."""
         for start in range(0, max(1, len(text)), _AT_ONCE):
-            piece = text[start : start + _AT_ONCE]
             ends = last and start + _AT_ONCE >= len(text)
-            columns, tail = self._model.source.certain(position.tail, piece, last=ends)
+            columns, tail = self._model.source.certain(position.tail, text[start : start + _AT_ONCE], last=ends)
             position = replace(position, tail=tail)
-            count = len(columns["tokens"].values)
-            if not count:
-                yield position, {}
-            step = 1 if one_by_one else max(1, count)
-            for first in range(0, count, step):
-                part = columns if step == count else self._model.source.part(columns, first, first + 1)
-                position, outputs = self._run(part, position)
-                yield position, outputs
+            if not len(columns["tokens"].values):
+                yield position, _NO_SCORES
+            for read, foretold in self._model.read(columns, position.read, at_once):
+                position = replace(position, read=read)
+                yield position, foretold
 
-    def _run(self, columns: Mapping[str, Ragged], position: Position) -> tuple[Position, Mapping[str, Floats]]:
-        graph = self._model.graph
-        outputs, state = graph.run(self._model.source.collate(columns), position.state)
-        kept = {} if graph.by_token else outputs
-        count = len(columns["tokens"].values)
-        return replace(position, state=state, outputs=kept, tokens=position.tokens + count), outputs
-
-    def _outputs_of_nothing(self) -> Mapping[str, Floats]:
-        empty = self._model.source.collate(self._model.source.encode([""]))
-        return self._model.graph.run(empty, self._position.state)[0]
+    def _nothing(self) -> Read:
+        """An empty text, read."""
+        *_, (read, _) = self._model.read(self._model.source.encode([""]), self._model.begun)
+        return read
 
 
 def _scores(outputs: Mapping[str, Floats]) -> Scores:
@@ -244,10 +273,16 @@ def _scores(outputs: Mapping[str, Floats]) -> Scores:
 
 def _written(position: Position, checksum: str) -> bytes:
     """A position as the bytes of a file: a line with the checksum of what follows, then arrays as numpy has them."""
-    facts = asdict(position) | {"undecoded": position.undecoded.hex(), "bundle": checksum}
-    state, outputs = facts.pop("state"), facts.pop("outputs")
-    arrays = {_STATE + name: array for name, array in state.items()}
-    arrays |= {_OUTPUT + name: array for name, array in outputs.items()}
+    facts = {
+        "bundle": checksum,
+        "tokens": position.read.tokens,
+        "tail": asdict(position.tail),
+        "undecoded": position.undecoded.hex(),
+        "decoded": position.decoded,
+        "replaced": position.replaced,
+    }
+    arrays = {_STATE + name: array for name, array in position.read.state.items()}
+    arrays |= {_OUTPUT + name: array for name, array in position.read.outputs.items()}
     arrays[_FACTS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
@@ -269,7 +304,7 @@ def _position(path: Path, model: Model) -> Position:
             {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
             for prefix in (_STATE, _OUTPUT)
         )
-    if facts.pop("bundle") != model.checksum:
+    if facts["bundle"] != model.checksum:
         raise DataError(f"{path} is of another Bundle, or of this one before it was trained again; begin the text anew")
-    told = facts | {"tail": Tail(**facts["tail"]), "undecoded": bytes.fromhex(facts["undecoded"])}
-    return Position(state, outputs, **told)
+    read, tail = Read(state, outputs, facts["tokens"]), Tail(**facts["tail"])
+    return Position(read, tail, bytes.fromhex(facts["undecoded"]), facts["decoded"], facts["replaced"])

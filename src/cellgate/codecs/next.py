@@ -12,7 +12,9 @@ from cellgate.codecs.target import MOST, Ranked, TargetCodec
 
 @dataclass(frozen=True, slots=True)
 class NextCodec(TargetCodec):
-    """Tokens in the order of their numbers; scores are log-probabilities [T, V] of the token behind each of a row."""
+    """Tokens in the order of their numbers; scores of a row are log-probabilities [V] of the token behind its last."""
+
+    foretells = True
 
     def decode(
         self,
@@ -21,10 +23,10 @@ class NextCodec(TargetCodec):
         decision: Decision,
         top: int = MOST,
     ) -> list[Ranked]:
-        """What follows each row, by the scores behind its last token."""
+        """What follows each row."""
         answers: list[Ranked] = []
         for row in scores.rows:
-            chances = np.exp(row[-1])
+            chances = np.exp(row)
             best = np.argsort(-chances, kind="stable")[: top + 1].tolist()
             pairs = tuple((self.labels[token], float(chances[token])) for token in best)
             token, confidence = pairs[0]

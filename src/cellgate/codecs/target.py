@@ -46,6 +46,9 @@ class TargetCodec(ABC):
     `columns`, wherever it is taken, is what the source codec made of the same rows.
     """
 
+    foretells: ClassVar[bool] = False
+    """Whether labels are tokens, and a net scores, of each token of a text, all that may stand behind it."""
+
     labels: tuple[str, ...]
     rows: tuple[int, ...]
     out_of_scope: str = ""
