@@ -20,7 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellgate.adapting import Adapting, evaluate_adapting
+from cellgate.adapting import evaluate_adapting
 from cellgate.batch import Ragged
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
@@ -35,7 +35,7 @@ from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
 from cellgate.graph import Graph
-from cellgate.language import Language, Length, surprise
+from cellgate.language import Adapting, Language, Length, surprise
 from cellgate.nets import Net, Writer
 from cellgate.nets.sampled import Sample, sampled_loss
 from cellgate.nets.tables import Table
@@ -723,9 +723,9 @@ def test_no_run_makes_more_scores_than_memory_is_meant_for(log, language, monkey
     lengths: list[int] = []
     run_graph = Graph.run
 
-    def watched(graph: Graph, inputs: Any, state: Any) -> Any:
+    def watched(graph: Graph, inputs: Any, state: Any, also: Any = ()) -> Any:
         lengths.append(inputs["tokens"].shape[1])
-        return run_graph(graph, inputs, state)
+        return run_graph(graph, inputs, state, also)
 
     monkeypatch.setattr(Graph, "run", watched)
     monkeypatch.setattr("cellgate.stream._SCORES", 10 * len(log.target))

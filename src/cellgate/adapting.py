@@ -5,7 +5,6 @@ as it stands, and the two are never mixed. Needs torch, and changes nothing in t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,30 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cellgate.batch import Ids
-from cellgate.errors import UsageError
-from cellgate.language import Language
+from cellgate.language import Adapting, Language
 from cellgate.metrics import running_metrics
 from cellgate.nets import Net
 from cellgate.task import Row
 
 _EPSILON = 1e-3  # added to the root mean square of a weight's gradients, of which few are known at first
 _FIRST = 10  # steps that only collect these
-
-
-@dataclass(frozen=True, slots=True)
-class Adapting:
-    """How much is learned from what was read."""
-
-    rate: float = 1e-3
-    """How far a weight moves where its gradient is as large as usual."""
-    decay: float = 2e-3
-    """Share of the way back to the trained weights that is gone each step; weights that learn much go more."""
-    tokens: int = 32
-    """Tokens a step."""
-
-    def __post_init__(self) -> None:
-        if not (self.rate > 0 and 0 <= self.decay < 1 and self.tokens > 0):
-            raise UsageError(f"adapting: rate and tokens above 0 and decay from 0 to 1 are wanted, got {self}")
 
 
 def evaluate_adapting(

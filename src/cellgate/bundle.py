@@ -25,6 +25,7 @@ from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
 from cellgate.graph import Graph
 from cellgate.metrics import Answer, Value, by_label, calibration_error, labels_of, with_texts
+from cellgate.neural_cache import NeuralCache
 from cellgate.stream import Invalid, Model, Session
 from cellgate.task import Alternative, Prediction, Row, Task, find
 
@@ -51,6 +52,7 @@ class Bundle:
     decision: Decision
     precision: Precision
     graph: Graph
+    cache: NeuralCache | None = None
 
     def predict(self, rows: Sequence[Row | Mapping[str, Any] | str]) -> list[Prediction]:
         """Fill in the blank of each row, in order; a plain string stands for a row's only given field."""
@@ -79,6 +81,14 @@ class Bundle:
             raise UsageError(f"abstaining below {confidence}: give a probability, 0 to 1")
         return replace(self, decision=replace(self.decision, abstain_below=confidence))
 
+    def recalling(self, cache: NeuralCache) -> "Bundle":
+        """The same language model, but what followed a place much alike is likelier; what it writes knows no cache."""
+        if not self.target.foretells:
+            raise UsageError(f"a cache is for models that write, and {self.folder} answers ({self.manifest['task']})")
+        if "hidden" not in self.graph.outputs:
+            raise UsageError(f"the graph of {self.folder} does not tell what a cache keeps; train it again")
+        return replace(self, cache=cache)
+
     def session(self, saved: str | Path | None = None, *, invalid: Invalid = "replace") -> Session:
         """Answer one text that comes in pieces; with `saved`, go on from what a session of this Bundle saved.
 
@@ -94,7 +104,7 @@ class Bundle:
     @property
     def model(self) -> Model:
         """What reads a text on from where it stopped."""
-        return Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"])
+        return Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"], self.cache)
 
     @property
     def whole(self) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ class Graph:
 
     session: ort.InferenceSession
     outputs: Mapping[str, Sequence[str]]
-    """Each output with the names of its axes, the scores first."""
+    """Each output with the names of its axes, the scores first; another that is of a batch is told where asked for."""
     state: Sequence[Mapping[str, Any]]
     """Name, dtype and shape without the batch of each array of the state; none where a text must be whole."""
     initial: Mapping[str, Any]
@@ -48,14 +49,23 @@ class Graph:
             state[entry["name"]] = array
         return state
 
+    def width(self, output: str) -> int:
+        """The size of an output's last axis, where the graph has it fixed."""
+        (size,) = (each.shape[-1] for each in self.session.get_outputs() if each.name == output)
+        return int(size)
+
+    @cached_property
+    def _answers(self) -> tuple[str, ...]:
+        """The scores, and what holds for all rows."""
+        return tuple(name for name, axes in self.outputs.items() if name == "scores" or "batch" not in axes)
+
     def run(
-        self, inputs: Mapping[str, Array], state: Mapping[str, Array]
+        self, inputs: Mapping[str, Array], state: Mapping[str, Array], also: Sequence[str] = ()
     ) -> tuple[dict[str, Floats], dict[str, Array]]:
-        """The outputs, and the state after the inputs."""
-        found = self.session.run(None, {**inputs, **state})
-        names = [entry["name"] for entry in self.state]
-        outputs, after = found[: len(self.outputs)], found[len(self.outputs) :]
-        return dict(zip(self.outputs, outputs, strict=True)), dict(zip(names, after, strict=True))
+        """The outputs, those named in `also` among them, and the state after the inputs."""
+        told, kept = (*self._answers, *also), [entry["name"] for entry in self.state]
+        found = self.session.run([*told, *(f"{name}.next" for name in kept)], {**inputs, **{n: state[n] for n in kept}})
+        return dict(zip(told, found, strict=False)), dict(zip(kept, found[len(told) :], strict=True))
 
 
 class Bound:

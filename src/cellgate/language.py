@@ -60,6 +60,22 @@ class Length:
     verse: Verse | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Adapting:
+    """How much is learned from a text while it is judged (`cellgate.adapting`)."""
+
+    rate: float = 1e-3
+    """How far a weight moves where its gradient is as large as usual."""
+    decay: float = 2e-3
+    """Share of the way back to the trained weights that is gone each step; weights that learn much go more."""
+    tokens: int = 32
+    """Tokens a step."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < math.inf and 0 <= self.decay < 1 and self.tokens > 0):
+            raise UsageError(f"adapting: rate and tokens above 0 and decay from 0 to 1 are wanted, got {self}")
+
+
 @dataclass(frozen=True)
 class Language:
     """What a Bundle of the task `generate` can do."""

@@ -26,6 +26,7 @@ from cellgate.codecs import Decision, SourceCodec, TargetCodec
 from cellgate.errors import DataError, UsageError
 from cellgate.graph import Graph
 from cellgate.metrics import Answer
+from cellgate.neural_cache import CachedGraph, NeuralCache
 from cellgate.task import Alternative
 from cellgate.text.pieces import Tail
 
@@ -60,16 +61,24 @@ class Model:
     decision: Decision
     checksum: str
     """Of the Bundle: a saved session goes on with no other."""
+    cache: NeuralCache | None = None
+    """Of a language model."""
+
+    @property
+    def _reader(self) -> Graph | CachedGraph:
+        return CachedGraph(self.graph, self.cache) if self.cache else self.graph
 
     @property
     def begun(self) -> Read:
         """Before a text."""
-        return Read(self.graph.initial_state(1))
+        return Read(self._reader.initial_state(1))
 
     @property
     def at_once(self) -> int:
-        """Tokens that the graph reads in a run at most: a language model gives scores of all tokens behind each."""
-        return max(1, min(_WINDOW, _SCORES // len(self.target))) if self.target.foretells else _AT_ONCE
+        """Tokens that are read in a run at most: a language model scores, behind each, all that may follow."""
+        if not self.target.foretells:
+            return _AT_ONCE
+        return max(1, min(_WINDOW, _SCORES // max(len(self.target), self.cache.tokens if self.cache else 0)))
 
     def read(self, columns: Mapping[str, Ragged], read: Read, at_once: int = 0) -> Iterator[tuple[Read, Floats]]:
         """Read one encoded row on, in runs of at most `at_once` tokens: how far each came, and what it foretold.
@@ -81,7 +90,7 @@ class Model:
         for first in range(0, count, most):
             part = columns if count <= most else self.source.part(columns, first, min(first + most, count))
             tokens = part["tokens"].values
-            outputs, state = self.graph.run(self.source.collate(part), read.state)
+            outputs, state = self._reader.run(self.source.collate(part), read.state)
             foretold = _NO_SCORES
             if self.target.foretells:
                 foretold = _foretold(read.outputs, outputs["scores"][0], tokens)
@@ -196,10 +205,13 @@ class Session:
         return Running(ranked.value, ranked.confidence, others, read.tokens)
 
     def save(self, path: str | Path) -> None:
-        """Write down all that is remembered: a few kB, whatever was read. `Bundle.session(path)` goes on from there."""
+        """Write down all that is remembered, a few kB, whatever was read: `Bundle.session(path)` goes on from there.
+
+        Of a language model also what may follow (4 bytes each), and its cache (4 bytes a number of it).
+        """
         if self._ended:
             raise UsageError("this session has ended; save it before `end` or `finish`")
-        replace_file(Path(path), _written(self._position, self._model.checksum))
+        replace_file(Path(path), _written(self._position, self._model))
 
     @classmethod
     def restored(cls, model: Model, path: Path, invalid: Invalid = "replace") -> "Session":
@@ -271,10 +283,11 @@ def _scores(outputs: Mapping[str, Floats]) -> Scores:
     return Scores(outputs["scores"], {name: array for name, array in outputs.items() if name != "scores"})
 
 
-def _written(position: Position, checksum: str) -> bytes:
+def _written(position: Position, model: Model) -> bytes:
     """A position as the bytes of a file: a line with the checksum of what follows, then arrays as numpy has them."""
     facts = {
-        "bundle": checksum,
+        "bundle": model.checksum,
+        "cache": asdict(model.cache) if model.cache else None,
         "tokens": position.read.tokens,
         "tail": asdict(position.tail),
         "undecoded": position.undecoded.hex(),
@@ -306,5 +319,11 @@ def _position(path: Path, model: Model) -> Position:
         )
     if facts["bundle"] != model.checksum:
         raise DataError(f"{path} is of another Bundle, or of this one before it was trained again; begin the text anew")
+    cache = NeuralCache(**facts["cache"]) if facts["cache"] else None
+    if cache != model.cache:
+        raise DataError(
+            f"{path} was saved {f'with {cache}' if cache else 'without a cache'}; go on with the same, or begin the "
+            "text anew"
+        )
     read, tail = Read(state, outputs, facts["tokens"]), Tail(**facts["tail"])
     return Position(read, tail, bytes.fromhex(facts["undecoded"]), facts["decoded"], facts["replaced"])

@@ -9,14 +9,15 @@ from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.figures import label_rows, metric_rows, mistake_rows, running_rows
+from cellgate.cli.recent import Adapt, Cache, in_words
 from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import FILES_HELP, Reading, Source, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
 from cellgate.errors import UsageError
-from cellgate.language import Language
+from cellgate.language import Adapting, Language
+from cellgate.neural_cache import NeuralCache
 
-_ADAPT_RATE = 1e-3
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
 
@@ -32,18 +33,8 @@ def evaluate(
         float | None,
         Parameter(metavar="SHARE", help="Answer only where at least this sure, 0 to 1.", show_default="as trained"),
     ] = None,
-    adapt: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Of a model that writes: judge it also while it learns from what it has read (dynamic evaluation; "
-            "needs the extra train).",
-        ),
-    ] = False,
-    adapt_rate: Annotated[
-        float | None, Parameter(metavar="RATE", help="How fast it learns then.", show_default="0.001")
-    ] = None,
+    adapt: Annotated[Adapt | None, Parameter(name="*")] = None,
+    cache: Annotated[Cache | None, Parameter(name="*")] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
     ] = False,
@@ -59,12 +50,14 @@ def evaluate(
     source = open_as_trained(files, task, named, reading, bundle.manifest["data"])
     for note in source.notes:
         say(note)
+    adapting, recalling = (adapt or Adapt()).wanted, (cache or Cache()).wanted
     if task.running:
-        rate = (adapt_rate if adapt_rate is not None else _ADAPT_RATE) if adapt or adapt_rate is not None else None
-        _foretell(bundle, source, reading, rate, as_json=as_json)
+        _foretell(bundle, source, reading, adapting, recalling, as_json=as_json)
         return
-    if adapt or adapt_rate is not None:
-        raise UsageError(f"--adapt is for models that write, and {folder} answers ({bundle.manifest['task']})")
+    if adapting or recalling:
+        raise UsageError(
+            f"--adapt and --cache are for models that write, and {folder} answers ({bundle.manifest['task']})"
+        )
     _compare(bundle, source, reading, as_json=as_json)
 
 
@@ -96,18 +89,34 @@ def _print_json(
     print(json.dumps({**about, **result, **skipped, "seconds": round(seconds, 3)}, ensure_ascii=False))
 
 
-def _foretell(bundle: Bundle, source: Source, reading: Reading, rate: float | None, *, as_json: bool) -> None:
-    """Say how well a running text is foretold: by the model as it stands, and where it goes on learning at a rate."""
+def _foretell(
+    bundle: Bundle,
+    source: Source,
+    reading: Reading,
+    adapting: Adapting | None,
+    cache: NeuralCache | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Say how well a running text is foretold: by the model as it stands, with a cache, and where it learns on."""
     began, problems = time.monotonic(), Problems()
-    language = Language.of(bundle)
-    result = language.evaluate(source.records.read(problems))
-    if rate is not None:
+    language, recalling = Language.of(bundle), Language.of(bundle.recalling(cache)) if cache else None
+    if adapting:
         from cellgate.training import require_training  # only here is torch needed
 
         require_training()
-        from cellgate.adapting import Adapting, evaluate_adapting
+    result = language.evaluate(source.records.read(problems))
+    told = list(running_rows(result))
+    if cache and recalling:
+        result["cached"] = recalling.evaluate(source.records.read(Problems()))
+        told += ["", f"{in_words(cache)}, which is another figure:"]
+        told += running_rows(result["cached"])
+    if adapting:
+        from cellgate.adapting import evaluate_adapting
 
-        result["adapted"] = evaluate_adapting(language, source.records.read(Problems()), Adapting(rate))
+        result["adapted"] = evaluate_adapting(language, source.records.read(Problems()), adapting)
+        told += ["", f"Learning from what it has read (--adapt, rate {adapting.rate:g}), which is another figure:"]
+        told += running_rows(result["adapted"])
     seconds = time.monotonic() - began
     if problems.count:
         say(str(problems))
@@ -115,10 +124,7 @@ def _foretell(bundle: Bundle, source: Source, reading: Reading, rate: float | No
         _print_json(bundle, result, problems, reading, seconds)
         return
     print(f"On {result['n']:,} tokens ({clock(seconds)}):")
-    print("\n".join(running_rows(result)))
-    if rate is not None:
-        print(f"\nLearning from what it has read (--adapt, rate {rate:g}), which is another figure:")
-        print("\n".join(running_rows(result["adapted"])))
+    print("\n".join(told))
 
 
 def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:

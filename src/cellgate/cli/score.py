@@ -6,12 +6,14 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from operator import attrgetter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
+from cellgate.cli.recent import Cache
 from cellgate.cli.sources import Reading, open_as_trained
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.errors import UsageError
@@ -43,17 +45,21 @@ def score(
     label: Annotated[
         str | None, Parameter(name="--as", metavar="LABEL", help="Judge as texts with this label.", show_default="none")
     ] = None,
+    cache: Annotated[Cache | None, Parameter(name="*")] = None,
     reading: Annotated[Reading | None, Parameter(name="*")] = None,
 ) -> None:
-    """Say of each text, line or token how probable it is."""
+    """Say of each text, line or token how probable it is; with --cache also how probable with one."""
     if not inputs and sys.stdin.isatty():
         raise UsageError("nothing to score; give a text in quotes, a file, or - for standard input")
-    language = Language.of(open_bundle(folder))
+    language, recalling = Language.of(open_bundle(folder)), (cache or Cache()).wanted
+    cached = Language.of(language.bundle.recalling(recalling)) if recalling else None
     if form == "html":
         sys.stdout.write(_PAGE_HEAD)
     for text in _texts(inputs or (STANDARD_INPUT,), reading or Reading(), language.bundle):
-        for part in _parts(language.score(text, label), by):
-            sys.stdout.write(_written(part, by, form))
+        parts = _parts(language.score(text, label), by)
+        others = _parts(cached.score(text, label), by) if cached else repeat(None)
+        for part, other in zip(parts, others, strict=False):
+            sys.stdout.write(_written(part, other, by, form))
         sys.stdout.flush()
 
 
@@ -92,21 +98,26 @@ def _parts(scored: Scored, by: By) -> Iterator[Scored]:
             start = place
 
 
-def _written(part: Scored, by: By, form: Form) -> str:
+def _written(part: Scored, cached: Scored | None, by: By, form: Form) -> str:
+    """A part with its figures, and beside them those with a cache."""
     if form == "jsonl":
-        figures = {"log_probability": round(float(part.log_probabilities.sum()), 4), **part.metrics}
-        tokens = [[token, round(float(chance), 4)] for token, chance in _pairs(part)]
-        return json.dumps({**figures, "tokens": tokens}, ensure_ascii=False) + "\n"
+        told = _figures(part) | ({"cached": _figures(cached)} if cached else {})
+        return json.dumps(told, ensure_ascii=False) + "\n"
     if form == "html":
-        figure = f"<small>{part.metrics['perplexity']:.1f}</small> "
-        return f"<p>{figure}{''.join(_marked(token, chance) for token, chance in _pairs(part))}</p>\n"
+        figures = "".join(f"{each.metrics['perplexity']:.1f} " for each in (part, cached) if each)
+        return f"<p><small>{figures}</small>{''.join(_marked(token, chance) for token, chance in _pairs(part))}</p>\n"
     if by == "token":
-        return (
-            f"{float(part.log_probabilities[0]):9.4f}  {_coloured(repr(part.tokens[0]), part.log_probabilities[0])}\n"
-        )
+        figures = "".join(f"{float(each.log_probabilities[0]):9.4f}  " for each in (part, cached) if each)
+        return f"{figures}{_coloured(repr(part.tokens[0]), part.log_probabilities[0])}\n"
     text = "".join(_coloured(token, chance) for token, chance in _pairs(part)).rstrip("\n")
-    figures = part.metrics
-    return f"{float(part.log_probabilities.sum()):10.3f}  perplexity {figures['perplexity']:9.3f}  {text}\n"
+    figures = f"{float(part.log_probabilities.sum()):10.3f}  perplexity {part.metrics['perplexity']:9.3f}"
+    beside = f"  with the cache {cached.metrics['perplexity']:9.3f}" if cached else ""
+    return f"{figures}{beside}  {text}\n"
+
+
+def _figures(part: Scored) -> dict[str, Any]:
+    tokens = [[token, round(float(chance), 4)] for token, chance in _pairs(part)]
+    return {"log_probability": round(float(part.log_probabilities.sum()), 4), **part.metrics, "tokens": tokens}
 
 
 def _pairs(part: Scored) -> Iterator[tuple[str, float]]:

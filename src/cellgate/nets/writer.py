@@ -27,7 +27,10 @@ class Writer(Net):
     """
 
     axes: Mapping[str, tuple[str, ...]] = {"tokens": ("batch", "time"), "lengths": ("batch",)}
-    outputs: Mapping[str, tuple[str, ...]] = {"scores": ("batch", "time", "vocabulary")}
+    outputs: Mapping[str, tuple[str, ...]] = {
+        "scores": ("batch", "time", "vocabulary"),
+        "hidden": ("batch", "time", "hidden"),
+    }
 
     def __init__(self, config: WriterConfig, counts: Sequence[int]) -> None:
         super().__init__()
@@ -133,13 +136,13 @@ class Writer(Net):
         return loss, foretold[0].after
 
     def forward(self, inputs: Tensors, state: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Log-probabilities [B, T, V] of the token behind each, and the state after them."""
+        """Log-probabilities [B, T, V] of the token behind each, the last layer's outputs [B, T, H], and the state."""
         tokens, lengths = inputs["tokens"], inputs["lengths"]
         table = self.table.weight
         y, _, after = self._read(F.embedding(tokens, table), lengths, state or self.initial_state(len(lengths)))
         # One product of matrices, not one a row: a graph then reads the table as it is.
         scores = F.linear(_mapped(y, self._maps).flatten(0, 1), table, self.bias)
-        return {"scores": F.log_softmax(scores, 1).view(*tokens.shape, len(self.bias))}, after
+        return {"scores": F.log_softmax(scores, 1).view(*tokens.shape, len(self.bias)), "hidden": y}, after
 
     def calibrate(
         self,
