@@ -431,6 +431,16 @@ def test_a_stream_is_saved_and_goes_on(one_way: Bundle, tmp_path: Path) -> None:
     assert told["confidence"] == pytest.approx(one_way.predict(["The zip held, bad"])[0].confidence, abs=2e-6)
 
 
+def test_a_decided_stream_is_saved_behind_all_that_was_read(one_way: Bundle, tmp_path: Path) -> None:
+    saved = str(tmp_path / "saved")
+    first = _stream(one_way.folder, "--decide-at", "0", "--save", saved, "--json", given=b"The zip held, the sou")
+    assert json.loads(first.stdout)["tokens"] == 1
+    second = _stream(one_way.folder, "--restore", saved, "--json", given=b"nd is bad")
+    told = json.loads(second.stdout.splitlines()[-1])
+    (wanted,) = one_way.predict(["The zip held, the sound is bad"])
+    assert told["confidence"] == pytest.approx(wanted.confidence, abs=2e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

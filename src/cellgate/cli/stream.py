@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ def stream(
         Invalid, Parameter(help="Bytes that are no UTF-8: replace them and say how many, or refuse them.")
     ] = "replace",
     save: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Where the input ends, write here all that is needed to go on.")
+        Path | None,
+        Parameter(metavar="FILE", help="Where the input ends, or is decided, write here all that is needed to go on."),
     ] = None,
     restore: Annotated[Path | None, Parameter(metavar="FILE", help="Go on from what --save wrote.")] = None,
     as_json: Annotated[
@@ -98,30 +100,33 @@ def _pieces(source: str) -> Iterator[bytes]:
             yield piece
 
 
-def _deciding(session: Session, piece: bytes, decide_at: float | None) -> Running | None:
-    """Feed a piece; the answer with which the text is decided, if it is."""
+def _deciding(session: Session, piece: bytes, decide_at: float | None, *, to_end: bool = False) -> Running | None:
+    """Feed a piece, `to_end` though it is decided before; the answer with which the text is decided, if it is."""
     if decide_at is None:
         session.feed(piece)
         return None
-    sure = (each for each in session.each(piece) if each.value is not None and each.confidence >= decide_at)
-    return next(sure, None)
+    answers = session.each(piece)
+    decided = next((each for each in answers if each.value is not None and each.confidence >= decide_at), None)
+    if to_end:
+        deque(answers, maxlen=0)
+    return decided
 
 
 def _text(session: Session, pieces: Iterator[bytes], decide_at: float | None, show: Show, save: Path | None) -> None:
     """Answer one text."""
-    before = None
+    before = decided = None
     for piece in pieces:
-        decided = _deciding(session, piece, decide_at)
+        decided = _deciding(session, piece, decide_at, to_end=save is not None)  # what is saved has no gap
         now = decided or session.answer()
         if decided or (session.tokens and now.value != before):
             show(now, decided is not None)
             before = now.value
         if decided:
-            _say_replaced(session.replaced)
-            return
+            break
     if save:
         session.save(save)
-    show(session.finish(), True)
+    if not decided:
+        show(session.finish(), True)
     _say_replaced(session.replaced)
 
 
