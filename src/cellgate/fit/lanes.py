@@ -20,6 +20,7 @@ _USUAL_TOKENS = 10_000_000  # read in all epochs together, where their number is
 _SHORTEST = 8  # tokens of a lane's part
 _SHORT = 0.05  # share of the steps that are half as long as the others
 _SPREAD = 4  # tokens by which the lengths of steps differ, one standard deviation
+_WHOLE = 4  # tokens that lengths of steps are multiples of: products of few shapes are compiled once
 _DEV_LANES, _DEV_STEP = 8, 64
 _DEV_TOKENS = 60_000  # judged after an epoch
 
@@ -62,7 +63,8 @@ def _ends(length: int, usual: int, seed: int, epoch: int) -> Ints:
     ends = [0]
     while ends[-1] < length:
         base = usual / 2 if random.random() < _SHORT else usual
-        ends.append(ends[-1] + max(_SHORTEST, round(random.normal(base, min(_SPREAD, usual / 8)))))
+        length_of_step = random.normal(base, min(_SPREAD, usual / 8))
+        ends.append(ends[-1] + max(_SHORTEST, _WHOLE * round(length_of_step / _WHOLE)))
     ends[-1] = length
     if len(ends) > 2 and length - ends[-2] < _SHORTEST:
         del ends[-2]

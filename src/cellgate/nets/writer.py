@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cellgate.config import TrainConfig, WriterConfig
 from cellgate.nets.dropout import drop_rows, dropped, locked, locked_types
 from cellgate.nets.net import Batches, Net, Tensors
-from cellgate.nets.sampled import Sample, sampled_loss
+from cellgate.nets.sampled import WHOLE, Sample, sampled_loss
 from cellgate.nets.tables import Table
 from cellgate.ops import Inputs, Rows, State, Weights, init_weights, lstm
 
@@ -185,5 +185,6 @@ def _mapped(y: Tensor, maps: tuple[nn.Linear, ...]) -> Tensor:
 
 
 def _distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The tokens that occur, with some that do not behind them, and where each stands among them."""
     found, places = torch.unique(tokens, return_inverse=True)
-    return found, places
+    return F.pad(found, (0, -len(found) % WHOLE)), places
