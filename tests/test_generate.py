@@ -333,7 +333,7 @@ class _Poisoned(Feed):
         self.bad = bad
 
     def course(self, config):
-        return Course(2, 20, lambda epoch: EpochBatches(10, lambda place: self._batch(10 * epoch + place)))
+        return Course(2, 20, 1, lambda epoch: EpochBatches(10, lambda place: self._batch(10 * epoch + place)))
 
     def _batch(self, number: int) -> Batch:
         return Batch({"scale": torch.tensor(math.nan if number in self.bad else 1.0)}, {}, 1, continues=True)

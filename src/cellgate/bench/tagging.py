@@ -185,7 +185,7 @@ def _batches(config: Config, prepared: Prepared) -> Iterator[list[int]]:
     """Yield the rows of each step, as `fit` takes them."""
     course = config.train
     lengths = prepared.rows.columns["tokens"].lengths[prepared.train]
-    rows = rows_a_step(len(lengths), course)
+    rows = rows_a_step(len(lengths), course, by_token=True)
     for epoch in itertools.count():
         for batch in epoch_order(lengths, rows=rows, tokens=course.batch_tokens, seed=course.seed, epoch=epoch):
             yield prepared.train[batch].tolist()
@@ -260,6 +260,6 @@ def _in_words(config: Config, prepared: Prepared) -> str:
     return (
         f"vectors of {encoder.embedding} for {len(prepared.source):,} words, a BiLSTM of {encoder.spelling} a "
         f"direction over letters of {LETTER_WIDTH}, a BiLSTM of {encoder.hidden} over both, a linear chain; AdamW, "
-        f"{rows_a_step(rows, course)} texts of like length a step, of {rows:,}; ours, here without its "
+        f"{rows_a_step(rows, course, by_token=True)} texts of like length a step, of {rows:,}; ours, here without its "
         "linear half, has vectors of n-grams besides"
     )

@@ -36,6 +36,7 @@ class Course:
 
     epochs: int
     steps: int
+    rows: int  # a step, at most
     steps_of: Callable[[int], EpochBatches]
     alike: bool = False  # batches have few shapes, so what is compiled for one is used again
 

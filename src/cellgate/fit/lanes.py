@@ -50,7 +50,7 @@ class Lanes(Feed):
             return EpochBatches(len(ends) - 1, lambda place: _batch(text, lanes, ends, place, usual))
 
         counts = [len(_ends(tokens // lanes, usual, config.seed, epoch)) - 1 for epoch in range(epochs)]
-        return Course(epochs, min(sum(counts), config.max_steps or sum(counts)), steps_of, alike=True)
+        return Course(epochs, min(sum(counts), config.max_steps or sum(counts)), lanes, steps_of, alike=True)
 
     def first_look(self, config: TrainConfig) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:  # noqa: ARG002
         """Nothing: a net that writes needs sizes alone."""

@@ -12,7 +12,7 @@ from cellgate.config import TrainConfig, usable_cores
 from cellgate.errors import WorkError
 from cellgate.fit.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellgate.fit.events import Done, Epoch, Event, Note, Saved, Step
-from cellgate.fit.feed import Batch, Feed, Verdict
+from cellgate.fit.feed import Batch, Course, Feed, Verdict
 from cellgate.fit.process import flushed_denormals, keep_freed_memory
 from cellgate.fit.rowwise import RowwiseAdamW
 from cellgate.nets.net import Net
@@ -40,7 +40,7 @@ def fit(
         net.eval()
         yield Done("solved at once, without steps", {"steps": 0, "kept_epoch": 0})
         return Progress()
-    progress, optimizer = _begin(net, feed, config, checkpoint)
+    progress, optimizer = _begin(net, feed, config, course, checkpoint)
     peaks = [group["lr"] for group in optimizer.groups]
     saved_at = time.monotonic()
     reason = "all epochs done"
@@ -115,12 +115,14 @@ def _remedy(checkpoint: Path) -> str:
 
 
 @flushed_denormals()
-def _begin(net: Net, feed: Feed, config: TrainConfig, checkpoint: Path) -> tuple[Progress, RowwiseAdamW]:
+def _begin(
+    net: Net, feed: Feed, config: TrainConfig, course: Course, checkpoint: Path
+) -> tuple[Progress, RowwiseAdamW]:
     """Start from the checkpoint, or from nothing."""
     if checkpoint.exists():
-        return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config))
+        return load_checkpoint(checkpoint, net, lambda: _optimizer(net, config, course.rows))
     _prepare(net, feed, config)
-    return Progress(), _optimizer(net, config)
+    return Progress(), _optimizer(net, config, course.rows)
 
 
 def _prepare(net: Net, feed: Feed, config: TrainConfig) -> None:
@@ -155,8 +157,8 @@ def one_cycle(done: float) -> float:
     return max(1e-4, (1 + math.cos(math.pi * (done - warm) / (1 - warm))) / 2)
 
 
-def _optimizer(net: Net, config: TrainConfig) -> RowwiseAdamW:
-    large = [table for table in net.tables if table.weight.numel() >= _BY_ROW * config.batch_rows]
+def _optimizer(net: Net, config: TrainConfig, rows: int) -> RowwiseAdamW:
+    large = [table for table in net.tables if table.weight.numel() >= _BY_ROW * rows]
     return RowwiseAdamW(net.parameter_groups(config), large)
 
 

@@ -40,12 +40,13 @@ class RowFeed(Feed):
     def course(self, config: TrainConfig) -> Course:
         """Epochs over all rows (drawn epochs differ in their steps)."""
         rows = len(self.train)
+        together = rows_a_step(rows, config, by_token=self.by_token)
         lengths = self.lengths[self.train]
 
         def steps_of(epoch: int) -> EpochBatches:
             order = epoch_order(
                 lengths,
-                rows=rows_a_step(rows, config),
+                rows=together,
                 tokens=config.batch_tokens,
                 seed=config.seed,
                 epoch=epoch,
@@ -57,7 +58,7 @@ class RowFeed(Feed):
         epochs = config.epochs
         if epochs == "auto":
             epochs = automatic_epochs(rows, int(lengths.sum()), steps_each, by_token=self.by_token)
-        return Course(epochs, min(steps_each * epochs, config.max_steps or steps_each * epochs), steps_of)
+        return Course(epochs, min(steps_each * epochs, config.max_steps or steps_each * epochs), together, steps_of)
 
     def _batch(self, rows: Ints) -> Batch:
         inputs, target = self.tensors(rows)
@@ -65,7 +66,7 @@ class RowFeed(Feed):
 
     def first_look(self, config: TrainConfig) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:
         """Training rows in order, at most 200,000 of them in batches spread over all."""
-        rows = rows_a_step(len(self.train), config)
+        rows = rows_a_step(len(self.train), config, by_token=self.by_token)
         every = max(1, math.ceil(len(self.train) / _PREPARE_ROWS))
         for start in range(0, len(self.train), rows * every):
             taken = self.rows.take(self.train[start : start + rows])
@@ -82,9 +83,13 @@ def verdict(metrics: Mapping[str, float]) -> Verdict:
     return Verdict(metrics, score, 0.5 * math.sqrt(score * (1 - score) / rows) if rows >= TELLING_ROWS else 1.0)
 
 
-def rows_a_step(rows: int, config: TrainConfig) -> int:
-    """How many of so many rows make a batch: few rows want small ones, or there are too few steps to learn in."""
-    return min(config.batch_rows, max(8, rows // 40))
+def rows_a_step(rows: int, config: TrainConfig, *, by_token: bool) -> int:
+    """How many of so many rows make a batch: few rows want small ones, or there are too few steps to learn in.
+
+    Where each token has an answer of its own, a row teaches more: half as many do until rows are tens of thousands.
+    """
+    most = max(16, rows // 1_000) if by_token else config.batch_rows
+    return min(config.batch_rows, max(8, rows // 40), most)
 
 
 def automatic_epochs(rows: int, tokens: int, steps: int, *, by_token: bool) -> int:

@@ -50,7 +50,7 @@ class Record(Row):
 class Config(AnsweringConfig):
     """Settings of a tagger."""
 
-    train: TrainConfig = TrainConfig(batch_rows=16)
+    train: TrainConfig = TrainConfig(batch_rows=32)
     text: TextConfig = TextConfig(lowercase=False, max_tokens=1_000_000)
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
