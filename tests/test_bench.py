@@ -1,6 +1,7 @@
 """Benchmarks: sets are read whole, the yardstick's rule, what a record says, and the page drawn from records."""
 
 import csv
+import dataclasses
 import gzip
 import json
 import sys
@@ -33,6 +34,8 @@ SIZES = {  # rows of train, dev and test as data/README.md counts them, and labe
     "dbpedia14": (11_200, None, 2_800, 14),
     "financial_phrasebank": (3_870, None, 968, 3),
     "imdb": (25_000, None, 25_000, 2),
+    "imdb_1000": (1_000, None, 25_000, 2),
+    "imdb_1000_pretrained": (1_000, None, 25_000, 2),
     "imdb_to_mr": (25_000, None, 10_662, 2),
     "imdb_to_sst2": (25_000, None, 1_821, 2),
     "reuters21578": (9_603, None, 3_299, 115),
@@ -108,6 +111,16 @@ def test_a_set_is_read_whole(name: str) -> None:
         assert all(text.strip() and (label or splits.several) for text, label in rows)
         assert splits.several or {label for _, label in rows} <= labels
     assert len({label for _, label in splits.train[:1000]}) > 1  # not sorted by label
+
+
+def test_a_pretrained_set_has_texts_of_all_training_rows_and_few_labels(data: Path) -> None:
+    rows = [f"pos\t9\t{number}\ttext {number}" for number in range(1_200)]
+    write_lines(data / "imdb" / "train.tsv.gz", "label\trating\tid\ttext", *rows)
+    write_lines(data / "imdb" / "test.tsv.gz", "label\trating\tid\ttext", "neg\t1\t1\tunseen")
+    splits = sets.load("imdb_1000_pretrained")
+    assert (len(splits.train), len(splits.unlabelled)) == (1_000, 1_200)
+    assert "unseen" not in splits.unlabelled
+    assert sets.load("imdb_1000") == dataclasses.replace(splits, unlabelled=())
 
 
 def test_folds_hold_every_distinct_text_once(data: Path) -> None:

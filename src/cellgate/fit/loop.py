@@ -52,9 +52,7 @@ def fit(
         while progress.place < steps.count and progress.step < course.steps and progress.skipped < _MOST_SKIPPED:
             began = time.monotonic()
             batch = steps.batch(progress.place)
-            done = min(1.0, progress.step / course.steps)
-            for group, peak in zip(optimizer.groups, peaks, strict=True):
-                group["lr"] = peak * batch.pace * one_cycle(done) if done >= group.get("opens", 0.0) else 0.0
+            _set_rates(optimizer, peaks, batch.pace, min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
             with multiplying(numbers):
                 loss, carried = _learn(net, optimizer, batch, progress.carried, config.clip)
@@ -147,6 +145,12 @@ def _learn(
     optimizer.clip(clip)
     optimizer.step()
     return loss.item(), {name: array.detach() for name, array in after.items()}
+
+
+def _set_rates(optimizer: RowwiseAdamW, peaks: list[float], pace: float, done: float) -> None:
+    """Set each group's learning rate after `done` (0 to 1) of training; of one that is not open yet, 0."""
+    for group, peak in zip(optimizer.groups, peaks, strict=True):
+        group["lr"] = peak * pace * one_cycle(done) if done >= group.get("opens", 0.0) else 0.0
 
 
 def one_cycle(done: float) -> float:
