@@ -14,7 +14,7 @@ from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import FILES_HELP, Reading, Source, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.language import Adapting, Language
 from cellgate.neural_cache import NeuralCache
 
@@ -74,7 +74,7 @@ def _compare(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool)
     if as_json:
         _print_json(bundle, result, problems, reading, seconds)
         return
-    print(f"On {result['n']:,} rows ({clock(seconds)}):")
+    print(f"On {counted(result['n'], 'row')} ({clock(seconds)}):")
     print("\n".join(metric_rows(bundle.supervised, result)))
     if "mistakes" in result:
         print("\n".join(("", *mistake_rows(result["mistakes"]))))
@@ -123,7 +123,7 @@ def _foretell(
     if as_json:
         _print_json(bundle, result, problems, reading, seconds)
         return
-    print(f"On {result['n']:,} tokens ({clock(seconds)}):")
+    print(f"On {counted(result['n'], 'token')} ({clock(seconds)}):")
     print("\n".join(told))
 
 
@@ -133,7 +133,8 @@ def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
     if not unseen:
         return
     told = bundle.supervised.all_unseen(unseen)
-    say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {told}")
+    count = "counts" if result["unseen_rows"] == 1 else "count"
+    say(f"warning: {result['unseen_rows']:,} of {counted(result['n'], 'row')} {count} as wrong: {told}")
 
 
 evaluate.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]

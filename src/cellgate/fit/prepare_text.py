@@ -19,7 +19,7 @@ from cellgate.config import TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import RowWriter, open_rows
 from cellgate.data.streams import Stream
-from cellgate.errors import DataError, listed
+from cellgate.errors import DataError, counted, listed
 from cellgate.fit.events import Event, Note, Work
 from cellgate.task import Row, Task
 
@@ -105,7 +105,8 @@ def prepare_text(
             yield Work("encoding", writer.rows, len(trains))
         for number, what in ((int(counts.sum()), "train on"), (dev_tokens, "judge by (dev)")):
             if number < _LEAST:
-                raise DataError(f"{number} tokens are too few to {what}; give at least {_LEAST}, or another dev file")
+                few = counted(number, "token is", "tokens are")
+                raise DataError(f"{few} too few to {what}; give at least {_LEAST}, or another dev file")
         facts = TextFacts(
             rows=int(survey.begins.sum()),
             dev_rows=int((survey.begins & ~trains[: len(survey.begins)]).sum()),
@@ -197,11 +198,10 @@ def _groups(found: Iterator[Piece]) -> Iterator[list[Piece]]:
 def text_notes(prepared: PreparedText) -> Iterator[Event]:
     """What the user should be told of the text."""
     facts, source = prepared.facts, prepared.source
-    documents = "1 document" if facts.rows == 1 else f"{facts.rows:,} documents"
     how = "given" if facts.dev_given else "held out"
     yield Note(
-        f"{documents}, {facts.characters:,} characters; {facts.tokens:,} tokens ({source.unit}s) to train on, "
-        f"{facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
+        f"{counted(facts.rows, 'document')}, {facts.characters:,} characters; {facts.tokens:,} tokens "
+        f"({source.unit}s) to train on, {facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
     )
     if facts.unknown > _MOST_UNKNOWN * facts.tokens:
         yield Note(
@@ -209,4 +209,4 @@ def text_notes(prepared: PreparedText) -> Iterator[Event]:
             "--text.max-vocabulary, lower --text.min-count, or set --text.unit subword"
         )
     if facts.rows_by_label:
-        yield Note(f"{len(facts.rows_by_label)} labels to write like: {listed(facts.rows_by_label)}")
+        yield Note(f"{counted(len(facts.rows_by_label), 'label')} to write like: {listed(facts.rows_by_label)}")
