@@ -386,7 +386,9 @@ def test_a_score_is_the_sum_of_its_tokens_and_strange_texts_are_less_probable(la
     assert known.tokens == (*"Day 8: wind from the north", "[END]")
     assert known.log_probabilities.sum() > strange.log_probabilities.sum()
     assert known.metrics["n"] == 27
-    assert language.score("Day ☃").unknown == 1
+    unseen = language.score("Day ☃ 1\n")
+    assert unseen.tokens == tuple("Day ☃ 1\n")
+    assert unseen.unknown.tolist() == [False] * 4 + [True] + [False] * 3
 
 
 def test_the_next_token_is_a_prediction(log: Bundle):
@@ -572,10 +574,21 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
     assert run(["write", folder, "Day ☃", "--length", "9", "--stop", "never there", "--samples", "2"]) == 0
     out, err = capsys.readouterr()
     assert out.count("Day ☃") == 2
-    assert "1 tokens of the prompt never stood in the training texts and tell little: '☃'" in err
+    assert "1 token of the prompt unknown, rare in training or not there, so telling little: '☃'" in err
     assert "none of the stop strings came before the text's last token" in err
     assert run(["score", folder, "Day 1", "Dag 1", "--by", "token"]) == 0
-    assert capsys.readouterr().out.count("\n") == 12
+    assert capsys.readouterr().out.count("\n") == 1 + 12
+    assert run(["score", folder, "Day ☃☄, 1 knots"]) == 0
+    out, err = capsys.readouterr()
+    heading, line = out.splitlines()
+    assert heading.split()[:3] == ["log-prob.", "perplexity", "text"]
+    assert line[heading.index("text") :] == "Day [UNK ☃☄], 1 knots[END]"
+    assert "[UNK x]: x is unknown" in err
+    assert run(["score", folder, "Day ☃", "--format", "jsonl"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert ("".join(token for token, _ in told["tokens"]), told["unknown"]) == ("Day ☃[END]", [4])
+    assert run(["score", folder, "Day 1", str(tmp_path / "none.txt")]) == 2
+    assert "no file" in capsys.readouterr().err
     assert run(["score", folder, str(test), "--format", "html"]) == 0
     assert "<!doctype html>" in capsys.readouterr().out
     assert run(["score", folder, str(test), "--format", "jsonl", "--by", "line"]) == 0

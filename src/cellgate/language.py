@@ -39,11 +39,18 @@ def surprise(log_probability: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A text's tokens, and the log-probability [nats] of each, given those before it."""
+    """A text's tokens as they stand in it, and the log-probability [nats] of each, given those before it.
+
+    Of an unknown token it is that of any such token.
+    """
 
     tokens: tuple[str, ...]
     log_probabilities: Floats
-    unknown: int  # tokens that training never had
+    unknown: Mask  # which tokens were rare in training or not there
+
+    def part(self, first: int, last: int) -> "Scored":
+        """The tokens from `first` up to, not including, `last`."""
+        return Scored(self.tokens[first:last], self.log_probabilities[first:last], self.unknown[first:last])
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -97,21 +104,21 @@ class Language:
 
     def score(self, text: str, label: str | None = None) -> Scored:
         """How probable a text is as a document of its own, token by token, its end included where it has one."""
-        (tokens, *rest) = self.codec.stream(cut([(text, label)]))
-        return self.scored(np.concatenate([tokens, *rest])[len(self.codec.before(label)) - 1 :], label)
+        pieces = list(cut([(text, None)]))
+        ids = np.concatenate(self.codec.stream(pieces))
+        return Scored(tuple(self.codec.written(pieces)), self.chances(ids, label), ids == UNKNOWN_ID)
 
-    def scored(self, ids: Ids, label: str | None = None) -> Scored:
-        """As `score`, of a text's tokens [T]."""
-        found = np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
+    def scored(self, ids: Ids) -> Scored:
+        """As `score`, of a text's tokens [T], whose unknown ones have the name of such."""
         names, typing = self.bundle.target.labels, self.codec.typing()
         shown = tuple(typing.of(token) if token >= self.codec.first else names[token] for token in ids.tolist())
-        return Scored(shown, found, int((ids == UNKNOWN_ID).sum()))
+        return Scored(shown, self.chances(ids), ids == UNKNOWN_ID)
 
     def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Read texts one behind the other and say how well each next token was foretold.
 
         perplexity, nats, bits: of a token; n: tokens; bits_per_character: of the text, whatever a token is; unknown:
-        tokens that training never had. Labels are given, not foretold.
+        tokens rare in training or not there. Labels are given, not foretold.
         """
         characters = unknown = count = 0
         total = 0.0
@@ -133,9 +140,9 @@ class Language:
         told: dict[str, Any] = running_metrics(total, count)
         return told | {"bits_per_character": total / math.log(2) / max(1, characters), "unknown": unknown}
 
-    def chances(self, ids: Ids) -> Floats:
+    def chances(self, ids: Ids, label: str | None = None) -> Floats:
         """Log-probabilities of the tokens of a text [T], from the beginning of a document."""
-        return np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before())])
+        return np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
 
     def metrics(self, ids: Ids) -> dict[str, float]:
         """Perplexity, nats and bits of a token of a text [T], and n; labels are not judged."""
@@ -209,7 +216,7 @@ class Language:
             yield token
 
     def unknown(self, text: str) -> list[str]:
-        """The distinct words or characters of a text that training never had."""
+        """The distinct words or characters of a text that were rare in training or not there."""
         cells = dict.fromkeys(self.codec.cells(text))
         return [cell for cell in cells if self.codec.ids(cell) == [UNKNOWN_ID]]
 

@@ -18,7 +18,7 @@ _RUNNING = {
     "nats": "Negative log-probability of a token, on average",
     "bits": "The same in bits",
     "bits_per_character": "Of a character of the text, whatever a token is",
-    "unknown": "Tokens that training never had",
+    "unknown": "Tokens unknown to the model: rare in training, or not there",
 }
 
 

@@ -159,6 +159,17 @@ class UnitsCodec(SourceCodec):
             found.append(np.array([*label, *self.ids(piece.text), *([END_ID] if piece.ends else [])], np.int32))
         return found
 
+    def written(self, texts: Iterable[Piece]) -> list[str]:
+        """What each token of pieces without labels adds to the text, known or not; of an end its name."""
+        typing, found = self.typing(), list[str]()
+        for piece in texts:
+            if self.tokenizer is None:
+                found += map(typing.word, self.cells(piece.text))
+            else:
+                found += map(typing.of, self.ids(piece.text))
+            found += [_SPECIAL[END_ID]] if piece.ends else []
+        return found
+
     def encode(self, texts: Sequence[Given]) -> dict[str, Ragged]:
         """Encode B texts as beginnings of documents: "tokens", END the first; "cut" is 0."""
         rows = [np.array([END_ID, *self.ids("".join(text))], np.int32) for text in texts]
@@ -240,7 +251,11 @@ class Typing:
         word = codec.tokens[token - codec.first]
         if codec.tokenizer is not None:
             return self._bytes.decode(bytes(_BYTES[letter] for letter in word))
-        space = codec.unit == "word" and needs_space(self._last, word, codec.words)
+        return self.word(word)
+
+    def word(self, word: str) -> str:
+        """The text that one more word or character adds, whether a token is kept for it or not."""
+        space = self._codec.unit == "word" and needs_space(self._last, word, self._codec.words)
         self._last = word
         return f" {word}" if space else word
 
