@@ -469,15 +469,18 @@ def test_a_verse_has_its_characters_a_line_and_its_acrostic(tmp_path):
     poems = ["山中有雨，林外无风。", "春来花发，秋去叶空。", "夏日长长，冬夜沉沉。"] * 12
     config = {**SMALL, "text": {"min_count": 1}}
     language = Language.of(train("generate", rows(poems), folder=tmp_path / "poems", config=config))
-    verse = "".join(language.write("", Sampling(seed=1), Length(verse=Verse(4, "春夏秋冬"))))
-    lines = [line for line in verse.replace("，", "。").split("。") if line]
-    assert [line[0] for line in lines] == list("春夏秋冬")
-    assert [len(line) for line in lines] == [4, 4, 4, 4]
-    with pytest.raises(UsageError, match="'雪' stands nowhere in the training texts"):
+    for seed in range(8):
+        verse = "".join(language.write("", Sampling(seed=seed), Length(verse=Verse(4, "春夏秋冬"))))
+        lines = verse.split("\n")
+        assert [line[0] for line in lines] == list("春夏秋冬")
+        assert all(re.fullmatch(r"\w{4}[，。]", line) for line in lines)
+        assert verse.endswith("。")
+    with pytest.raises(UsageError, match="'雪' is unknown"):
         language.write("", None, Length(verse=Verse(4, "雪")))
     begun = verse[:2]
-    rest = "".join(language.write(begun, Sampling(seed=2), Length(verse=Verse(4, lines=2))))
-    assert [len(line) for line in (begun + rest).replace("，", "。").split("。")] == [4, 4, 0]
+    for prompt in (begun, "山中有雨，"):
+        rest = "".join(language.write(prompt, Sampling(seed=2), Length(verse=Verse(4, lines=1 + (prompt == begun)))))
+        assert re.fullmatch(r"\w{4}[，。]\n\w{4}。", prompt + rest)
     for prompt, wrong in ((verse[:4] * 2, Verse(4)), (begun, Verse(4, "春"))):
         with pytest.raises(UsageError, match="the prompt's last line has"):
             language.write(prompt, None, Length(verse=wrong))

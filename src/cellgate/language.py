@@ -24,11 +24,13 @@ from cellgate.graph import Bound, Graph
 from cellgate.metrics import running_metrics
 from cellgate.sampling import Chooser, Mask, Metre, Sampling, Verse, held_back
 from cellgate.task import Row
+from cellgate.text.units import LINE_END
 
 Ended = Literal["stop", "end", "length"]
 """Why a text ends: a stop string came, its document ended, or it has all tokens asked for."""
 
 _SURPRISING = tuple(math.log(share) for share in (0.1, 0.01, 0.001))
+_FULL_STOPS = ".!?…。．！？"
 _PRIMED = 2_000  # tokens of a prompt's end that are read; no more is remembered
 
 
@@ -174,6 +176,7 @@ class Language:
     ) -> Generator[str, None, Ended]:
         """Write on behind a prompt, piece by piece; `number` says which of several samples of one seed this is.
 
+        A verse has a line of its own for each of its lines.
         `label`: one of those that training texts had, to write as they are. The prompt itself is not given back; what
         the generator returns says why it ended. Errors come before the first piece is asked for.
         """
@@ -185,10 +188,13 @@ class Language:
 
     def _written(self, tokens: Iterator[int], prompt: str, length: Length) -> Generator[str, None, Ended]:
         """Tokens as text, up to where it ends."""
-        typing, pending, count = self.codec.typing(prompt), "", 0
+        typing, pending, count, last = self.codec.typing(prompt), "", 0, prompt[-1:]
         for token in islice(tokens, length.tokens):
             count += 1
-            shown, pending, met = held_back(pending + typing.of(token), length.stops)
+            text = typing.of(token)
+            broken = length.verse is not None and _is_mark(last)
+            shown, pending, met = held_back(f"{pending}{LINE_END if broken else ''}{text}", length.stops)
+            last = text[-1:]
             if shown:
                 yield shown
             if met:
@@ -233,17 +239,21 @@ class Language:
             raise UsageError(f"verse is written by characters, and this Bundle writes {codec.unit}s")
         missing = [each for each in verse.acrostic if codec.ids(each)[0] == UNKNOWN_ID]
         if missing:
-            raise UsageError(f"acrostic: {missing[0]!r} stands nowhere in the training texts; choose another character")
+            raise UsageError(
+                f"acrostic: {missing[0]!r} is unknown, rare in training or not there; choose another character, or "
+                "train with --text.min-count 1"
+            )
         marks: Mask = np.zeros(len(codec), np.bool_)
-        ends = ~marks
+        ends, full = ~marks, marks.copy()
         ends[codec.first :] = [each.isspace() for each in codec.tokens]
-        marks[codec.first :] = [unicodedata.category(each).startswith("P") for each in codec.tokens]
+        marks[codec.first :] = [_is_mark(each) for each in codec.tokens]
+        full[codec.first :] = [each in _FULL_STOPS for each in codec.tokens]
         if not marks.any():
             raise UsageError("verse: no token of this Bundle is a mark, to end a line with")
         begun = 0
         for token in codec.ids(prompt):
             begun = 0 if marks[token] or (token >= codec.first and ends[token]) else begun + 1
-        return Metre(verse, marks, ends, END_ID, begun)
+        return Metre(verse, marks, full, ends, END_ID, begun)
 
 
 class _Steps:
@@ -261,6 +271,11 @@ class _Steps:
         self._run()
         found: Floats = self._scores[0, 0]
         return found
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is a mark of punctuation; nothing is none."""
+    return character != "" and unicodedata.category(character).startswith("P")
 
 
 def _columns(ids: Ids) -> dict[str, Ragged]:

@@ -49,7 +49,7 @@ class End:
         Parameter(name="--as", metavar="LABEL", help="Write like texts with this label.", show_default="any"),
     ] = None
     line_length: Annotated[
-        int, Parameter(help="Verse: characters a line, each ended by a mark; 0: no verse.", show_default="0")
+        int, Parameter(help="Verse: characters a line, a mark behind each line; 0: no verse.", show_default="0")
     ] = 0
     lines: Annotated[int, Parameter(help="Verse: how many lines.", show_default="as the acrostic, else no end")] = 0
     acrostic: Annotated[str, Parameter(help="Verse: the characters that lines begin with.", show_default="none")] = ""
