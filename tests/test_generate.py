@@ -34,6 +34,7 @@ from cellgate.fit.events import Note, Step
 from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
+from cellgate.fit.prepare_text import load_prepared_text, prepare_text, text_notes
 from cellgate.graph import Graph
 from cellgate.language import Adapting, Language, Length, surprise
 from cellgate.nets import Net, Writer
@@ -364,6 +365,26 @@ def test_after_three_of_them_training_ends_with_the_best_epoch(tmp_path):
     assert torch.isfinite(net.number).all()
     with pytest.raises(WorkError, match=r"before any epoch was done: delete .* lower --train.learning-rate"):
         _fitted({0, 1, 2}, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("limit", "cause"),
+    [
+        ({"min_count": 2}, "they stand fewer than 2 times in training; lower --text.min-count"),
+        (
+            {"min_count": 1, "max_vocabulary": 3},
+            "they are beyond the 3 most frequent ones; raise --text.max-vocabulary",
+        ),
+    ],
+)
+def test_why_tokens_are_unknown_is_said(limit: dict[str, int], cause: str, tmp_path):
+    task = find("generate")
+    config = task.config.parse({"text": {"unit": "character", **limit}}, "test")
+    texts = [task.read(row) for row in rows([f"{chr(0x4E00 + place)}春夏秋冬" for place in range(80)])]
+    for _ in prepare_text(task, config, texts, None, tmp_path):
+        pass
+    notes = [event.text for event in text_notes(load_prepared_text(tmp_path), config) if isinstance(event, Note)]
+    assert any(cause in note for note in notes), notes
 
 
 # Answers

@@ -39,7 +39,7 @@ def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Map
     if not is_prepared(work / "data"):
         yield from prepare_text(task, plan.config, plan.train, plan.dev, work / "data")
     prepared = load_prepared_text(work / "data")
-    yield from text_notes(prepared)
+    yield from text_notes(prepared, plan.config)
     torch.manual_seed(plan.config.train.seed)
     net = task.net(plan.config, prepared.source, prepared.target)
     lanes = Lanes(prepared.train, END_ID)

@@ -54,6 +54,11 @@ def cut(texts: Iterable[tuple[str, str | None]]) -> Iterator[Piece]:
         begins = ends
 
 
+def most_tokens(config: UnitsConfig, unit: Unit) -> int:
+    """The largest vocabulary of such tokens."""
+    return _USUAL[unit] if config.max_vocabulary == "auto" else config.max_vocabulary
+
+
 @dataclass(frozen=True)
 class UnitsCodec(SourceCodec):
     """A learned vocabulary: UNKNOWN, END, the labels, then tokens. Words or characters by frequency; or a tokeniser."""
@@ -86,7 +91,7 @@ class UnitsCodec(SourceCodec):
         if unit == "auto":
             unit = "character" if characters < _SHORT or han_share(sample) > 0.5 else "subword"
         words = config.words if config.words != "auto" else words_of(sample)
-        most = _USUAL[unit] if config.max_vocabulary == "auto" else config.max_vocabulary
+        most = most_tokens(config, unit)
         tokenizer = None
         if unit == "subword":
             tokenizer = _learn_subwords(config, most, texts)

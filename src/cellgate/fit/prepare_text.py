@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ import numpy.typing as npt
 from cellgate import codecs
 from cellgate.batch import Ids, Ints, Ragged, chunked
 from cellgate.codecs import NextCodec, UnitsCodec
-from cellgate.codecs.units import UNKNOWN_ID, Piece, cut
-from cellgate.config import TaskConfig
+from cellgate.codecs.units import UNKNOWN_ID, Piece, cut, most_tokens
+from cellgate.config import TaskConfig, UnitsConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import RowWriter, open_rows
 from cellgate.data.streams import Stream
@@ -195,7 +196,7 @@ def _groups(found: Iterator[Piece]) -> Iterator[list[Piece]]:
     return chunked(found, size=lambda piece: len(piece.text), limit=_CHUNK_PIECES, total=_CHUNK_CHARACTERS)
 
 
-def text_notes(prepared: PreparedText) -> Iterator[Event]:
+def text_notes(prepared: PreparedText, config: TaskConfig) -> Iterator[Event]:
     """What the user should be told of the text."""
     facts, source = prepared.facts, prepared.source
     how = "given" if facts.dev_given else "held out"
@@ -204,9 +205,16 @@ def text_notes(prepared: PreparedText) -> Iterator[Event]:
         f"({source.unit}s) to train on, {facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
     )
     if facts.unknown > _MOST_UNKNOWN * facts.tokens:
+        settings: Any = config
+        units: UnitsConfig = settings.text
+        most = most_tokens(units, source.unit)
+        if len(source.tokens) == most:
+            cause, remedy = f"they are beyond the {most:,} most frequent ones", "raise --text.max-vocabulary"
+        else:
+            cause, remedy = f"they stand fewer than {units.min_count} times in training", "lower --text.min-count"
         yield Note(
-            f"{facts.unknown / facts.tokens:.1%} of the tokens are unknown, and none of them can be written: raise "
-            "--text.max-vocabulary, lower --text.min-count, or set --text.unit subword"
+            f"{facts.unknown / facts.tokens:.1%} of the tokens are unknown, and none of them can be written: {cause}; "
+            f"{remedy}, or set --text.unit subword"
         )
     if facts.rows_by_label:
         yield Note(f"{counted(len(facts.rows_by_label), 'label')} to write like: {listed(facts.rows_by_label)}")
