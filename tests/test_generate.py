@@ -595,6 +595,13 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
     test.write_text("".join(LOG[:5]), "utf-8")
     assert run(["evaluate", folder, str(test), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == len("".join(LOG[:5]))
+    strange = tmp_path / "strange.txt"
+    strange.write_text("☃☄★\n" * 9, "utf-8")
+    assert run(["evaluate", folder, str(strange)]) == 0
+    out, err = capsys.readouterr()
+    assert "On 36 tokens" in out
+    assert "Tokens rare in training or not there: 75.0%" in " ".join(out.split())
+    assert "warning: 75.0% of the tokens are unknown to the model (of those it was trained on 0.0%)" in err
     assert run(["write", folder, "Day ☃", "--length", "9", "--stop", "never there", "--samples", "2"]) == 0
     out, err = capsys.readouterr()
     assert out.count("Day ☃") == 2

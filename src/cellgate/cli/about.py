@@ -25,6 +25,8 @@ class About:
     role: str
     """What they did in training."""
     metrics: tuple[str, ...]
+    epochs: tuple[str, ...]
+    """How those told after each epoch differ, where they do."""
     measured: tuple[str, ...]
     """What else was measured on dev."""
     shown: str
@@ -65,6 +67,7 @@ def _about_answers(bundle: Bundle) -> About:
         part="row",
         role=dev_role(data["dev_rows"]),
         metrics=tuple(metric_rows(bundle.supervised, dev)),
+        epochs=(),
         measured=tuple(
             row(name.replace("_", " "), f"{value:.4f}") for name, value in bundle.manifest["calibration"].items()
         ),
@@ -91,6 +94,7 @@ def _about_language(bundle: Bundle) -> About:
         part="token",
         role="chose the checkpoint",
         metrics=tuple(running_rows(dev)),
+        epochs=("Here they are one text; each epoch read them in up to 8 parts side by side, a little worse.",),
         measured=(row("int8", f"perplexity {parity_of(bundle)['int8']['perplexity']:.4f}"),),
         shown="what surprises it",
         test_file="TEST.txt",

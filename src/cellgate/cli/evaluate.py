@@ -18,6 +18,7 @@ from cellgate.errors import UsageError, counted
 from cellgate.language import Adapting, Language
 from cellgate.neural_cache import NeuralCache
 
+_MANY_UNKNOWN = 0.1  # share of unknown tokens from which a figure says little of a text
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
 
@@ -120,11 +121,23 @@ def _foretell(
     seconds = time.monotonic() - began
     if problems.count:
         say(str(problems))
+    _warn_unknown(bundle, result)
     if as_json:
         _print_json(bundle, result, problems, reading, seconds)
         return
     print(f"On {counted(result['n'], 'token')} ({clock(seconds)}):")
     print("\n".join(told))
+
+
+def _warn_unknown(bundle: Bundle, result: Mapping[str, Any]) -> None:
+    """Say where many tokens are unknown: a figure is then of another text than the one given."""
+    share, data = result["unknown"] / result["n"], bundle.manifest["data"]
+    if share > _MANY_UNKNOWN:
+        usual = data["unknown"] / data["tokens"]
+        say(
+            f"warning: {share:.1%} of the tokens are unknown to the model (of those it was trained on {usual:.1%}) "
+            "and all one to it: these figures say little of this text"
+        )
 
 
 def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:

@@ -278,7 +278,7 @@ def _report(plan: Plan, seconds: float) -> None:
     how = "of the dev file" if data["dev_given"] else "held out from your files"
     print(f"\n{folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
     print(f"On {counted(told.judged, told.part)} {how}:")
-    print("\n".join(told.metrics))
+    print("\n".join((*told.metrics, *told.epochs)))
     if data.get("skipped_rows"):
         print(f"{counted(data['skipped_rows'], 'bad row was', 'bad rows were')} left out.")
     print(f"\nHow it went and {told.shown}: {folder}/report.html")
