@@ -71,6 +71,15 @@ def test_contestants_take_turns_and_the_record_is_drawn(monkeypatch: pytest.Monk
     assert "2,000 (target ≥ 1,700: reached)" in written.rows[0]
 
 
+def test_how_quickly_a_bundle_writes_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = generate.CASES["characters"].net.model_copy(update={"embedding": 4, "hidden": 6})
+    monkeypatch.setitem(generate.CASES, "characters", generate._Case(65, small))
+    monkeypatch.setattr(generate, "_WRITTEN", 20)
+    told = generate._writing(2)
+    assert told.keys() == {"float_characters_per_second", "int8_characters_per_second"}
+    assert all(pace > 0 for pace in told.values())
+
+
 def test_a_ratio_is_ours_over_torchs() -> None:
     told = generate._told(Kept((Round(1, 1, {"ours": 300.0, "torch": 100.0}),), 0))
     assert told["ours_is_faster"] == 3

@@ -31,6 +31,7 @@ from tests.conftest import SAMPLES
 Trained = tuple[Path, subprocess.CompletedProcess[bytes]]
 COMMAND = [sys.executable, "-m", "cellgate"]
 REVIEWS, TEST = str(SAMPLES / "reviews.csv"), str(SAMPLES / "reviews_test.csv")
+_OF_SOME_TASKS = ("--overlaps", "--label-separator", "--layout", "--pretrain")
 TINY = ["--encoder.embedding", "16", "--encoder.hidden=12", "--encoder.buckets", "256", "--train.threads", "1"]
 
 
@@ -136,6 +137,25 @@ def test_every_setting_is_a_flag_with_its_help_and_default(task: str, capsys: py
         assert f"--{field} COLUMN" in shown
     assert "Seeds every random choice" in shown
     assert f"[default: {config().train.seed}]" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "meant"),
+    [
+        ("classify", {"--label-separator", "--layout", "--pretrain"}),
+        ("tag", {"--overlaps", "--layout", "--pretrain"}),
+        ("generate", {"--layout"}),
+    ],
+)
+def test_a_task_has_the_flags_that_mean_something_to_it(
+    task: str, meant: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", task, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert {flag for flag in _OF_SOME_TASKS if f"{flag} " in shown} == meant
+    assert f"Example: cellgate train {task} {find(task).example}" in shown
+    assert run(["train", "generate", "x.txt", "-o", "b", "--overlaps", "longest"]) == 2
+    assert "no option '--overlaps'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", names())

@@ -73,7 +73,7 @@ def test_other_tags_are_kept_with_their_tokens_and_columns_have_numbers(tmp_path
 
 def test_what_breaks_a_scheme_is_counted_and_mixed_schemes_are_said(tmp_path: Path) -> None:
     _, notes, _ = rows(written(tmp_path / "a.conll", ADA + "\nBob I-PER\n"))
-    assert any("BIO are read as spans; 1 spans break it and are read as conlleval does" in note for note in notes)
+    assert any("BIO are read as spans; 1 span breaks it and is read as conlleval does" in note for note in notes)
     _, notes, _ = rows(written(tmp_path / "b.conll", "Ada B-PER\nB. M-PER\nC. E-PER\n\nBob B-PER\nSmith I-PER\n"))
     assert any("tags of mixed schemes are read as spans, as conlleval does" in note for note in notes)
 

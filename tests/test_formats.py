@@ -355,16 +355,20 @@ def test_evaluating_cuts_cells_as_training_did(
     assert (facts["n"], facts["unseen"]) == (3, {})
 
 
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_evaluating_standard_input(
-    topics: Bundle, zipped: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    topics: Bundle, zipped: bool, large: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It is copied, which is said where that takes room."""
+    if large:
+        monkeypatch.setattr("cellgate.cli.incoming._LARGE_BYTES", 10)
     data = b'{"text": "oil", "topics": ["oil", "corn"]}\n{"text": "none", "topics": []}\n'
     give(monkeypatch, gzip.compress(data) if zipped else data)
     assert run(["evaluate", str(topics.folder), "-", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["n"] == 2
-    assert "standard input: 0.1 kB copied to" in err
+    assert ("standard input is kept in" in err) == large
     assert "standard input: read as JSON lines" in err
 
 

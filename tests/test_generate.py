@@ -34,6 +34,7 @@ from cellgate.fit.events import Note, Step
 from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.fit.lanes import _SHORTEST, Lanes, _ends
 from cellgate.fit.loop import fit
+from cellgate.fit.prepare_text import load_prepared_text, prepare_text, text_notes
 from cellgate.graph import Graph
 from cellgate.language import Adapting, Language, Length, surprise
 from cellgate.nets import Net, Writer
@@ -366,6 +367,26 @@ def test_after_three_of_them_training_ends_with_the_best_epoch(tmp_path):
         _fitted({0, 1, 2}, tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("limit", "cause"),
+    [
+        ({"min_count": 2}, "they stand fewer than 2 times in training; lower --text.min-count"),
+        (
+            {"min_count": 1, "max_vocabulary": 3},
+            "they are beyond the 3 most frequent ones; raise --text.max-vocabulary",
+        ),
+    ],
+)
+def test_why_tokens_are_unknown_is_said(limit: dict[str, int], cause: str, tmp_path):
+    task = find("generate")
+    config = task.config.parse({"text": {"unit": "character", **limit}}, "test")
+    texts = [task.read(row) for row in rows([f"{chr(0x4E00 + place)}春夏秋冬" for place in range(80)])]
+    for _ in prepare_text(task, config, texts, None, tmp_path):
+        pass
+    notes = [event.text for event in text_notes(load_prepared_text(tmp_path), config) if isinstance(event, Note)]
+    assert any(cause in note for note in notes), notes
+
+
 # Answers
 
 
@@ -386,7 +407,9 @@ def test_a_score_is_the_sum_of_its_tokens_and_strange_texts_are_less_probable(la
     assert known.tokens == (*"Day 8: wind from the north", "[END]")
     assert known.log_probabilities.sum() > strange.log_probabilities.sum()
     assert known.metrics["n"] == 27
-    assert language.score("Day ☃").unknown == 1
+    unseen = language.score("Day ☃ 1\n")
+    assert unseen.tokens == tuple("Day ☃ 1\n")
+    assert unseen.unknown.tolist() == [False] * 4 + [True] + [False] * 3
 
 
 def test_the_next_token_is_a_prediction(log: Bundle):
@@ -467,15 +490,18 @@ def test_a_verse_has_its_characters_a_line_and_its_acrostic(tmp_path):
     poems = ["山中有雨，林外无风。", "春来花发，秋去叶空。", "夏日长长，冬夜沉沉。"] * 12
     config = {**SMALL, "text": {"min_count": 1}}
     language = Language.of(train("generate", rows(poems), folder=tmp_path / "poems", config=config))
-    verse = "".join(language.write("", Sampling(seed=1), Length(verse=Verse(4, "春夏秋冬"))))
-    lines = [line for line in verse.replace("，", "。").split("。") if line]
-    assert [line[0] for line in lines] == list("春夏秋冬")
-    assert [len(line) for line in lines] == [4, 4, 4, 4]
-    with pytest.raises(UsageError, match="'雪' stands nowhere in the training texts"):
+    for seed in range(8):
+        verse = "".join(language.write("", Sampling(seed=seed), Length(verse=Verse(4, "春夏秋冬"))))
+        lines = verse.split("\n")
+        assert [line[0] for line in lines] == list("春夏秋冬")
+        assert all(re.fullmatch(r"\w{4}[，。]", line) for line in lines)
+        assert verse.endswith("。")
+    with pytest.raises(UsageError, match="'雪' is unknown"):
         language.write("", None, Length(verse=Verse(4, "雪")))
     begun = verse[:2]
-    rest = "".join(language.write(begun, Sampling(seed=2), Length(verse=Verse(4, lines=2))))
-    assert [len(line) for line in (begun + rest).replace("，", "。").split("。")] == [4, 4, 0]
+    for prompt in (begun, "山中有雨，"):
+        rest = "".join(language.write(prompt, Sampling(seed=2), Length(verse=Verse(4, lines=1 + (prompt == begun)))))
+        assert re.fullmatch(r"\w{4}[，。]\n\w{4}。", prompt + rest)
     for prompt, wrong in ((verse[:4] * 2, Verse(4)), (begun, Verse(4, "春"))):
         with pytest.raises(UsageError, match="the prompt's last line has"):
             language.write(prompt, None, Length(verse=wrong))
@@ -569,13 +595,31 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
     test.write_text("".join(LOG[:5]), "utf-8")
     assert run(["evaluate", folder, str(test), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == len("".join(LOG[:5]))
+    strange = tmp_path / "strange.txt"
+    strange.write_text("☃☄★\n" * 9, "utf-8")
+    assert run(["evaluate", folder, str(strange)]) == 0
+    out, err = capsys.readouterr()
+    assert "On 36 tokens" in out
+    assert "Tokens rare in training or not there: 75.0%" in " ".join(out.split())
+    assert "warning: 75.0% of the tokens are unknown to the model (of those it was trained on 0.0%)" in err
     assert run(["write", folder, "Day ☃", "--length", "9", "--stop", "never there", "--samples", "2"]) == 0
     out, err = capsys.readouterr()
     assert out.count("Day ☃") == 2
-    assert "1 tokens of the prompt never stood in the training texts and tell little: '☃'" in err
+    assert "1 token of the prompt unknown, rare in training or not there, so telling little: '☃'" in err
     assert "none of the stop strings came before the text's last token" in err
     assert run(["score", folder, "Day 1", "Dag 1", "--by", "token"]) == 0
-    assert capsys.readouterr().out.count("\n") == 12
+    assert capsys.readouterr().out.count("\n") == 1 + 12
+    assert run(["score", folder, "Day ☃☄, 1 knots"]) == 0
+    out, err = capsys.readouterr()
+    heading, line = out.splitlines()
+    assert heading.split()[:3] == ["log-prob.", "perplexity", "text"]
+    assert line[heading.index("text") :] == "Day [UNK ☃☄], 1 knots[END]"
+    assert "[UNK x]: x is unknown" in err
+    assert run(["score", folder, "Day ☃", "--format", "jsonl"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert ("".join(token for token, _ in told["tokens"]), told["unknown"]) == ("Day ☃[END]", [4])
+    assert run(["score", folder, "Day 1", str(tmp_path / "none.txt")]) == 2
+    assert "no file" in capsys.readouterr().err
     assert run(["score", folder, str(test), "--format", "html"]) == 0
     assert "<!doctype html>" in capsys.readouterr().out
     assert run(["score", folder, str(test), "--format", "jsonl", "--by", "line"]) == 0

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cellgate.errors import counted
 from cellgate.metrics import MISTAKES, TELLING_ROWS
 
 _LABELS = 30  # named with their rows; of more, those with most rows
@@ -28,7 +29,7 @@ def language_card(manifest: Mapping[str, Any]) -> str:
     write_as = f"\n**Labels it writes like, and their documents:** {labels}.\n" if labels else ""
     return f"""# A Cellgate model: {manifest["task"]}
 
-Trained by Cellgate {manifest["cellgate"]} on {data["tokens"]:,} tokens in {data["rows"]:,} documents; it knows
+Trained by Cellgate {manifest["cellgate"]} on {data["tokens"]:,} tokens in {counted(data["rows"], "document")}; it knows
 {data["vocabulary"]:,} tokens.
 {write_as}
 ## How good it is

@@ -287,12 +287,12 @@ class TrainConfig(Options):
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
     imbalance: Literal["auto", "none", "weights", "focal", "sampling"] = "auto"
-    """Against labels with few rows: their rows weigh more, well answered rows weigh less (Lin et al. 2017), or all
-    labels are drawn alike; auto: weights where one of two labels has less than a twentieth of the rows."""
+    """Of rows with answers, against labels with few: their rows weigh more, well answered rows weigh less (Lin et al.
+    2017), or all labels are drawn alike; auto: weights where one of two labels has under a twentieth of the rows."""
     patience: Count = 4
     """Stop after this many epochs without a better dev metric."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the rows held out as dev where no dev file is given."""
+    """Share of the rows, or of a running text, held out as dev where no dev file is given."""
     threads: Count | None = None
     """CPU threads; none: all cores this process may use."""
     products: Literal["auto", "float32", "bfloat16"] = "auto"

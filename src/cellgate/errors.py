@@ -43,6 +43,11 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"1 {one}" if count == 1 else f"{count:,} {many or f'{one}s'}"
+
+
 def listed(names: Iterable[object], limit: int = 12) -> str:
     """Join names for a message, at most `limit` of them."""
     all_names = [str(name) for name in names]

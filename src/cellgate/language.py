@@ -24,11 +24,13 @@ from cellgate.graph import Bound, Graph
 from cellgate.metrics import running_metrics
 from cellgate.sampling import Chooser, Mask, Metre, Sampling, Verse, held_back
 from cellgate.task import Row
+from cellgate.text.units import LINE_END
 
 Ended = Literal["stop", "end", "length"]
 """Why a text ends: a stop string came, its document ended, or it has all tokens asked for."""
 
 _SURPRISING = tuple(math.log(share) for share in (0.1, 0.01, 0.001))
+_FULL_STOPS = ".!?…。．！？"
 _PRIMED = 2_000  # tokens of a prompt's end that are read; no more is remembered
 
 
@@ -39,11 +41,18 @@ def surprise(log_probability: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A text's tokens, and the log-probability [nats] of each, given those before it."""
+    """A text's tokens as they stand in it, and the log-probability [nats] of each, given those before it.
+
+    Of an unknown token it is that of any such token.
+    """
 
     tokens: tuple[str, ...]
     log_probabilities: Floats
-    unknown: int  # tokens that training never had
+    unknown: Mask  # which tokens were rare in training or not there
+
+    def part(self, first: int, last: int) -> "Scored":
+        """The tokens from `first` up to, not including, `last`."""
+        return Scored(self.tokens[first:last], self.log_probabilities[first:last], self.unknown[first:last])
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -97,21 +106,21 @@ class Language:
 
     def score(self, text: str, label: str | None = None) -> Scored:
         """How probable a text is as a document of its own, token by token, its end included where it has one."""
-        (tokens, *rest) = self.codec.stream(cut([(text, label)]))
-        return self.scored(np.concatenate([tokens, *rest])[len(self.codec.before(label)) - 1 :], label)
+        pieces = list(cut([(text, None)]))
+        ids = np.concatenate(self.codec.stream(pieces))
+        return Scored(tuple(self.codec.written(pieces)), self.chances(ids, label), ids == UNKNOWN_ID)
 
-    def scored(self, ids: Ids, label: str | None = None) -> Scored:
-        """As `score`, of a text's tokens [T]."""
-        found = np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
+    def scored(self, ids: Ids) -> Scored:
+        """As `score`, of a text's tokens [T], whose unknown ones have the name of such."""
         names, typing = self.bundle.target.labels, self.codec.typing()
         shown = tuple(typing.of(token) if token >= self.codec.first else names[token] for token in ids.tolist())
-        return Scored(shown, found, int((ids == UNKNOWN_ID).sum()))
+        return Scored(shown, self.chances(ids), ids == UNKNOWN_ID)
 
     def evaluate(self, rows: Iterable[Row | Mapping[str, Any]]) -> dict[str, Any]:
         """Read texts one behind the other and say how well each next token was foretold.
 
         perplexity, nats, bits: of a token; n: tokens; bits_per_character: of the text, whatever a token is; unknown:
-        tokens that training never had. Labels are given, not foretold.
+        tokens rare in training or not there. Labels are given, not foretold.
         """
         characters = unknown = count = 0
         total = 0.0
@@ -133,9 +142,9 @@ class Language:
         told: dict[str, Any] = running_metrics(total, count)
         return told | {"bits_per_character": total / math.log(2) / max(1, characters), "unknown": unknown}
 
-    def chances(self, ids: Ids) -> Floats:
+    def chances(self, ids: Ids, label: str | None = None) -> Floats:
         """Log-probabilities of the tokens of a text [T], from the beginning of a document."""
-        return np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before())])
+        return np.concatenate([chances for _, chances in self._foretold([ids], self.codec.before(label))])
 
     def metrics(self, ids: Ids) -> dict[str, float]:
         """Perplexity, nats and bits of a token of a text [T], and n; labels are not judged."""
@@ -167,6 +176,7 @@ class Language:
     ) -> Generator[str, None, Ended]:
         """Write on behind a prompt, piece by piece; `number` says which of several samples of one seed this is.
 
+        A verse has a line of its own for each of its lines.
         `label`: one of those that training texts had, to write as they are. The prompt itself is not given back; what
         the generator returns says why it ended. Errors come before the first piece is asked for.
         """
@@ -178,10 +188,13 @@ class Language:
 
     def _written(self, tokens: Iterator[int], prompt: str, length: Length) -> Generator[str, None, Ended]:
         """Tokens as text, up to where it ends."""
-        typing, pending, count = self.codec.typing(prompt), "", 0
+        typing, pending, count, last = self.codec.typing(prompt), "", 0, prompt[-1:]
         for token in islice(tokens, length.tokens):
             count += 1
-            shown, pending, met = held_back(pending + typing.of(token), length.stops)
+            text = typing.of(token)
+            broken = length.verse is not None and _is_mark(last)
+            shown, pending, met = held_back(f"{pending}{LINE_END if broken else ''}{text}", length.stops)
+            last = text[-1:]
             if shown:
                 yield shown
             if met:
@@ -209,7 +222,7 @@ class Language:
             yield token
 
     def unknown(self, text: str) -> list[str]:
-        """The distinct words or characters of a text that training never had."""
+        """The distinct words or characters of a text that were rare in training or not there."""
         cells = dict.fromkeys(self.codec.cells(text))
         return [cell for cell in cells if self.codec.ids(cell) == [UNKNOWN_ID]]
 
@@ -226,17 +239,21 @@ class Language:
             raise UsageError(f"verse is written by characters, and this Bundle writes {codec.unit}s")
         missing = [each for each in verse.acrostic if codec.ids(each)[0] == UNKNOWN_ID]
         if missing:
-            raise UsageError(f"acrostic: {missing[0]!r} stands nowhere in the training texts; choose another character")
+            raise UsageError(
+                f"acrostic: {missing[0]!r} is unknown, rare in training or not there; choose another character, or "
+                "train with --text.min-count 1"
+            )
         marks: Mask = np.zeros(len(codec), np.bool_)
-        ends = ~marks
+        ends, full = ~marks, marks.copy()
         ends[codec.first :] = [each.isspace() for each in codec.tokens]
-        marks[codec.first :] = [unicodedata.category(each).startswith("P") for each in codec.tokens]
+        marks[codec.first :] = [_is_mark(each) for each in codec.tokens]
+        full[codec.first :] = [each in _FULL_STOPS for each in codec.tokens]
         if not marks.any():
             raise UsageError("verse: no token of this Bundle is a mark, to end a line with")
         begun = 0
         for token in codec.ids(prompt):
             begun = 0 if marks[token] or (token >= codec.first and ends[token]) else begun + 1
-        return Metre(verse, marks, ends, END_ID, begun)
+        return Metre(verse, marks, full, ends, END_ID, begun)
 
 
 class _Steps:
@@ -254,6 +271,11 @@ class _Steps:
         self._run()
         found: Floats = self._scores[0, 0]
         return found
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is a mark of punctuation; nothing is none."""
+    return character != "" and unicodedata.category(character).startswith("P")
 
 
 def _columns(ids: Ids) -> dict[str, Ragged]:

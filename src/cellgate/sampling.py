@@ -86,7 +86,10 @@ def _truncate(scores: Floats, how: Sampling) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Verse:
-    """Lines of so many characters, a mark behind each; line i begins with character i of the acrostic, if any."""
+    """Lines of so many characters, a mark behind each; line i begins with character i of the acrostic, if any.
+
+    The mark behind the last one ends a sentence, where the vocabulary has such a mark and the lines are counted.
+    """
 
     characters: int
     acrostic: str = ""
@@ -106,11 +109,11 @@ class Verse:
 class Metre:
     """Where a verse stands: says which characters may come, and which must."""
 
-    def __init__(self, verse: Verse, marks: Mask, ends: Mask, end: int, begun: int) -> None:
+    def __init__(self, verse: Verse, marks: Mask, full: Mask, ends: Mask, end: int, begun: int) -> None:
         """Begin, or go on behind the `begun` first characters of a line.
 
-        `marks` [V]: tokens that end a line; `ends` [V]: those that end a document, or a line of the page; `end`: the
-        token that ends a document.
+        `marks` [V]: tokens that end a line; `full` [V]: those of them that end a sentence; `ends` [V]: tokens that end
+        a document, or a line of the page; `end`: the token that ends a document.
         """
         if begun > verse.characters or (begun and verse.acrostic):
             raise UsageError(
@@ -122,6 +125,7 @@ class Metre:
         self._between = self._inside.copy()  # nor before one; but there the document may end
         self._between[end] = False
         self._behind = ~marks  # not to come behind it
+        self._behind_last = ~full if full.any() else self._behind
         self.line, self.place = 0, begun
 
     @property
@@ -140,7 +144,9 @@ class Metre:
         """Tokens that may not come [V]."""
         if self.place == 0 and self.line and not self._verse.most:
             return self._between
-        return self._inside if self.place < self._verse.characters else self._behind
+        if self.place < self._verse.characters:
+            return self._inside
+        return self._behind_last if self.line + 1 == self._verse.most else self._behind
 
     def take(self) -> None:
         """One more character came."""

@@ -46,6 +46,8 @@ class Task:
     target: Callable[[Any], Callable[..., Any]]
     net: "Callable[[Any, Any, Any], Net]"
     toy: tuple[Row, ...]
+    example: str
+    """What may stand behind `cellgate train NAME`: a file and a folder, for its help."""
     optional: tuple[str, ...] = ()
     """Fields that are read only where their column is named."""
     running: bool = False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _COMPARED = 1_000  # dev tokens that the graphs are compared with torch on
 _SHOWN, _SAMPLES = 2_000, 3  # dev tokens and texts written, for the report
-_JUDGED = 50_000  # dev tokens the Bundle's metrics are of, at most
+_JUDGED = 60_000  # dev tokens that judge, at most: each epoch, and the Bundle
 
 
 def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Mapping[str, float]]:
@@ -39,18 +39,19 @@ def train_text(plan: Plan, task: Task, work: Path) -> Generator[Event, None, Map
     if not is_prepared(work / "data"):
         yield from prepare_text(task, plan.config, plan.train, plan.dev, work / "data")
     prepared = load_prepared_text(work / "data")
-    yield from text_notes(prepared)
+    yield from text_notes(prepared, plan.config)
     torch.manual_seed(plan.config.train.seed)
     net = task.net(plan.config, prepared.source, prepared.target)
     lanes = Lanes(prepared.train, END_ID)
-    dev = DevText(prepared.dev, END_ID, prepared.source.first)
+    judged = prepared.dev[:_JUDGED]
+    dev = DevText(judged, END_ID, prepared.source.first)
     progress = yield from fit(net, lanes, plan.config.train, lambda: dev.verdict(net), work / "checkpoint.safetensors")
     yield Work("exporting", 0, None)
     staged = work / "bundle"
     course = {"losses": progress.losses, "scores": progress.scores, "kept_epoch": progress.kept_epoch}
 
     def compare(graph: Bundle, int8: Bundle | None) -> dict[str, Any]:
-        return _parity(prepared.dev, net, graph, int8)
+        return _parity(judged, net, graph, int8)
 
     told = {"calibration": {}, "course": course}
     parity = stage(plan, prepared, net, dev.example(), told, compare, language_card, staged)
@@ -92,12 +93,12 @@ def _parity(dev: Ids, net: "Net", graph: Bundle, int8: Bundle | None) -> dict[st
     told = {
         "rows": len(few),
         "torch_float_difference": float(np.abs(np.exp(from_torch) - np.exp(from_float)).max()),
-        "float": language.metrics(dev[:_JUDGED]),
+        "float": language.metrics(dev),
     }
     if int8 is None:
         return told
     quantised = replace(language, bundle=int8)
     return told | {
         "float_int8_difference": float(np.abs(np.exp(from_float) - np.exp(quantised.chances(few))).max()),
-        "int8": quantised.metrics(dev[:_JUDGED]),
+        "int8": quantised.metrics(dev),
     }

@@ -9,6 +9,7 @@ from cellgate.bundle import Bundle
 from cellgate.card import dev_role
 from cellgate.cli.figures import metric_rows, running_rows
 from cellgate.cli.words import row
+from cellgate.errors import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class About:
     role: str
     """What they did in training."""
     metrics: tuple[str, ...]
+    epochs: tuple[str, ...]
+    """How those told after each epoch differ, where they do."""
     measured: tuple[str, ...]
     """What else was measured on dev."""
     shown: str
@@ -48,7 +51,7 @@ def _about_answers(bundle: Bundle) -> About:
     data, dev = bundle.manifest["data"], bundle.manifest["metrics"]["dev"]
     labels: Mapping[str, int] = data["rows_by_label"]
     named = _counted(sorted(labels.items(), key=lambda item: (-item[1], item[0])))
-    left_out = (row("left out", f"{data['skipped_rows']:,} bad rows"),) if data.get("skipped_rows") else ()
+    left_out = (row("left out", counted(data["skipped_rows"], "bad row")),) if data.get("skipped_rows") else ()
     return About(
         data=(
             row("rows", f"{data['rows'] - data['dev_rows']:,} trained on, {data['dev_rows']:,} dev ({_how(data)})"),
@@ -64,6 +67,7 @@ def _about_answers(bundle: Bundle) -> About:
         part="row",
         role=dev_role(data["dev_rows"]),
         metrics=tuple(metric_rows(bundle.supervised, dev)),
+        epochs=(),
         measured=tuple(
             row(name.replace("_", " "), f"{value:.4f}") for name, value in bundle.manifest["calibration"].items()
         ),
@@ -78,7 +82,7 @@ def _about_language(bundle: Bundle) -> About:
     labels = (row("labels", _counted(data["rows_by_label"].items())),) if data["rows_by_label"] else ()
     return About(
         data=(
-            row("text", f"{data['rows']:,} documents, {data['characters']:,} characters"),
+            row("text", f"{counted(data['rows'], 'document')}, {counted(data['characters'], 'character')}"),
             row(
                 "tokens",
                 f"{data['tokens']:,} trained on, {data['dev_tokens']:,} dev ({_how(data)}); {bundle.source.unit}s",
@@ -90,6 +94,7 @@ def _about_language(bundle: Bundle) -> About:
         part="token",
         role="chose the checkpoint",
         metrics=tuple(running_rows(dev)),
+        epochs=("Here they are one text; each epoch read them in up to 8 parts side by side, a little worse.",),
         measured=(row("int8", f"perplexity {parity_of(bundle)['int8']['perplexity']:.4f}"),),
         shown="what surprises it",
         test_file="TEST.txt",

@@ -22,6 +22,8 @@ from cellgate.cli.sources import (
     open_input,
     open_source,
     origin,
+    read_as,
+    reading_flags,
 )
 from cellgate.cli.words import WIDTH, row, say
 from cellgate.config import TextConfig
@@ -62,19 +64,19 @@ def check_data(
     *files: Annotated[str, Parameter(name="FILE", help=FILES_HELP)],
     columns: object = None,
     others: Annotated[Others | None, Parameter(name="*")] = None,
-    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    reading: object = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative=(), help="Print one JSON object.", show_default=False)
     ] = False,
 ) -> int:
     """Look for what spoils a model of labelled or tagged texts; 1 if there is something to mend first, else 0."""
-    reading = reading or Reading()
-    table, flags = open_input(files, reading.encoding), given(columns)
+    how = read_as(reading)
+    table, flags = open_input(files, how.encoding), given(columns)
     task = _task(table, flags)
-    sources = _sources(table, others or Others(), task, named_columns(flags, task.fields), reading)
+    sources = _sources(table, others or Others(), task, named_columns(flags, task.fields), how)
     for note in (note for source in sources.values() for note in source.notes):
         say(note)
-    report = _check(sources, task, skip=reading.skip_bad_rows)
+    report = _check(sources, task, skip=how.skip_bad_rows)
     used = sources["train"].records.columns
     if as_json:
         print(json.dumps(_as_json(report, used), ensure_ascii=False))
@@ -83,7 +85,11 @@ def check_data(
     return 1 if report.verdict == "mend" else 0
 
 
-check_data.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]
+_READ_BY = ("encoding", "skip_bad_rows", "overlaps", "label_separator")
+check_data.__annotations__ |= {
+    "columns": Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")],
+    "reading": Annotated[reading_flags(_READ_BY) | None, Parameter(name="*")],
+}
 
 
 def _task(table: Table, flags: Mapping[str, str]) -> Task:

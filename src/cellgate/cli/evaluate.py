@@ -14,10 +14,11 @@ from cellgate.cli.settings import field_flags, given
 from cellgate.cli.sources import FILES_HELP, Reading, Source, all_fields, named_columns, open_as_trained
 from cellgate.cli.words import clock, cut_short, say
 from cellgate.data.readers import Problems
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.language import Adapting, Language
 from cellgate.neural_cache import NeuralCache
 
+_MANY_UNKNOWN = 0.1  # share of unknown tokens from which a figure says little of a text
 _EXAMPLE = "Example: cellgate evaluate intents test.csv"
 APP = App(name="evaluate", usage="Usage: cellgate evaluate FOLDER FILE... [OPTIONS]", help_epilogue=_EXAMPLE)
 
@@ -74,7 +75,7 @@ def _compare(bundle: Bundle, source: Source, reading: Reading, *, as_json: bool)
     if as_json:
         _print_json(bundle, result, problems, reading, seconds)
         return
-    print(f"On {result['n']:,} rows ({clock(seconds)}):")
+    print(f"On {counted(result['n'], 'row')} ({clock(seconds)}):")
     print("\n".join(metric_rows(bundle.supervised, result)))
     if "mistakes" in result:
         print("\n".join(("", *mistake_rows(result["mistakes"]))))
@@ -120,11 +121,23 @@ def _foretell(
     seconds = time.monotonic() - began
     if problems.count:
         say(str(problems))
+    _warn_unknown(bundle, result)
     if as_json:
         _print_json(bundle, result, problems, reading, seconds)
         return
-    print(f"On {result['n']:,} tokens ({clock(seconds)}):")
+    print(f"On {counted(result['n'], 'token')} ({clock(seconds)}):")
     print("\n".join(told))
+
+
+def _warn_unknown(bundle: Bundle, result: Mapping[str, Any]) -> None:
+    """Say where many tokens are unknown: a figure is then of another text than the one given."""
+    share, data = result["unknown"] / result["n"], bundle.manifest["data"]
+    if share > _MANY_UNKNOWN:
+        usual = data["unknown"] / data["tokens"]
+        say(
+            f"warning: {share:.1%} of the tokens are unknown to the model (of those it was trained on {usual:.1%}) "
+            "and all one to it: these figures say little of this text"
+        )
 
 
 def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
@@ -133,7 +146,8 @@ def _warn_unseen(bundle: Bundle, result: Mapping[str, Any]) -> None:
     if not unseen:
         return
     told = bundle.supervised.all_unseen(unseen)
-    say(f"warning: {result['unseen_rows']:,} of {result['n']:,} rows count as wrong: {told}")
+    count = "counts" if result["unseen_rows"] == 1 else "count"
+    say(f"warning: {result['unseen_rows']:,} of {counted(result['n'], 'row')} {count} as wrong: {told}")
 
 
 evaluate.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=True)) | None, Parameter(name="*")]

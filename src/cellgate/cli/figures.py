@@ -18,17 +18,25 @@ _RUNNING = {
     "nats": "Negative log-probability of a token, on average",
     "bits": "The same in bits",
     "bits_per_character": "Of a character of the text, whatever a token is",
-    "unknown": "Tokens that training never had",
 }
 
 
 def running_rows(metrics: Mapping[str, float]) -> list[str]:
     """How well a running text was foretold: each figure, and what it means."""
-    return [
-        row(metric_name(name), f"{metrics[name]:,}" if name == "unknown" else f"{metrics[name]:.4f}", words)
-        for name, words in _RUNNING.items()
-        if name in metrics
+    rows = [
+        row(metric_name(name), _figure(metrics[name]), words) for name, words in _RUNNING.items() if name in metrics
     ]
+    if "unknown" in metrics:
+        share = metrics["unknown"] / metrics["n"]
+        rows.append(row("unknown", f"{metrics['unknown']:,}", f"Tokens rare in training or not there: {share:.1%}"))
+    return rows
+
+
+def _figure(value: float) -> str:
+    """A figure in at most 8 characters, up to a million."""
+    if value >= 1e6:
+        return f"{value:.2g}"
+    return f"{value:.4f}" if value < 1e3 else f"{value:,.1f}"
 
 
 def metric_rows(target: SupervisedCodec, metrics: Mapping[str, float]) -> list[str]:

@@ -15,6 +15,7 @@ from cellgate.data.readers import Problems
 from cellgate.errors import DataError
 
 _READ_BYTES = 1 << 16
+_LARGE_BYTES = 100_000_000
 
 
 def batches(descriptor: int, encoding: str, most: int, skipped: Problems | None = None) -> Iterator[list[str]]:
@@ -54,7 +55,10 @@ def batches(descriptor: int, encoding: str, most: int, skipped: Problems | None 
 
 
 def spool() -> str:
-    """Copy standard input to a file that goes when this program ends; returns its path."""
+    """Copy standard input to a file that goes when this program ends; returns its path.
+
+    Where it is so large that the disk may feel it, say so.
+    """
     if sys.stdin.isatty():
         say("type or paste the rows; Ctrl-D ends")
     folder = tempfile.TemporaryDirectory(prefix="cellgate-")
@@ -66,8 +70,11 @@ def spool() -> str:
         zipped = file.read(2) == b"\x1f\x8b"
     if zipped:
         path = path.rename(path.with_suffix(".gz"))  # a name that readers know
-    size = megabytes(path.stat().st_size)
-    say(f"standard input: {size} copied to {path}, for rows are read more than once (TMPDIR names another place)")
+    if (size := path.stat().st_size) >= _LARGE_BYTES:
+        say(
+            f"standard input is kept in {path} until this program ends ({megabytes(size)}), for rows are read more "
+            "than once; TMPDIR names another place"
+        )
     return str(path)
 
 

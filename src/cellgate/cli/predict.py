@@ -1,6 +1,5 @@
 """cellgate predict FOLDER [TEXT... | FILE... | -]: one answer a line, in the order of what was asked."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,11 @@ from cyclopts import App, Parameter
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.incoming import batches
 from cellgate.cli.settings import field_flags, given
-from cellgate.cli.sources import Reading, all_fields, named_columns, open_as_trained
+from cellgate.cli.sources import Reading, all_fields, is_file, named_columns, open_as_trained, read_as, reading_flags
 from cellgate.cli.words import STANDARD_INPUT, cut_short, say
 from cellgate.cli.writing import Format, writer
 from cellgate.codecs.target import MOST
-from cellgate.data.files import format_of, is_clean
+from cellgate.data.files import is_clean
 from cellgate.data.readers import Problems, is_table, open_lines
 from cellgate.errors import DataError, UsageError
 from cellgate.task import Prediction, Row
@@ -39,7 +38,7 @@ def predict(
         ),
     ],
     columns: object = None,
-    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    reading: object = None,
     form: Annotated[
         Format,
         Parameter(
@@ -67,7 +66,7 @@ def predict(
     bundle = open_bundle(folder)
     if abstain_below is not None:
         bundle = bundle.abstaining_below(abstain_below)
-    asked = _Asked(bundle, given(columns), reading or Reading())
+    asked = _Asked(bundle, given(columns), read_as(reading))
     written, counts = writer(form, bundle.task, bundle.target, top), _Counts()
     sys.stdout.write(written.head)
     for rows in asked.all(inputs or (STANDARD_INPUT,)):
@@ -110,8 +109,8 @@ class _Asked:
             rows: Iterator[Sequence[Row | str]]
             if each == STANDARD_INPUT:
                 rows = self._standard_input()
-            elif os.path.isfile(each) or os.path.isdir(each) or (format_of(each) and " " not in each):
-                rows = self._file(each)  # what is called as a table but does not exist is no text
+            elif is_file(each):
+                rows = self._file(each)
             elif is_clean(each):
                 texts.append(each)
                 continue
@@ -165,4 +164,7 @@ def _in_batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
         raise wrong
 
 
-predict.__annotations__["columns"] = Annotated[field_flags(all_fields(wanted=False)) | None, Parameter(name="*")]
+predict.__annotations__ |= {
+    "columns": Annotated[field_flags(all_fields(wanted=False)) | None, Parameter(name="*")],
+    "reading": Annotated[reading_flags(("encoding", "skip_bad_rows")) | None, Parameter(name="*")],
+}

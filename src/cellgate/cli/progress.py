@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cellgate.cli.words import clock, metric_name, say
+from cellgate.errors import counted
 from cellgate.fit.events import Done, Epoch, Event, Note, Saved, Step, Work
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def _epoch(event: Epoch) -> str:
 
 def _work(event: Work) -> str:
     if event.total:
-        return f"{event.name}: {event.done:,} of {event.total:,} rows"
-    return f"{event.name}: {event.done:,} rows" if event.done else event.name
+        return f"{event.name}: {event.done:,} of {counted(event.total, 'row')}"
+    return f"{event.name}: {counted(event.done, 'row')}" if event.done else event.name
 
 
 @dataclass

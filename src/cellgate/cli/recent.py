@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.language import Adapting
 from cellgate.neural_cache import NeuralCache
 
@@ -76,4 +76,4 @@ class Adapt:
 
 def in_words(cache: NeuralCache) -> str:
     """A cache, as figures with it are headed."""
-    return f"With a cache of {cache.tokens:,} tokens (strength {cache.strength:g}, share {cache.share:g})"
+    return f"With a cache of {counted(cache.tokens, 'token')} (strength {cache.strength:g}, share {cache.share:g})"

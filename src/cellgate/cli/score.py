@@ -1,21 +1,22 @@
 """cellgate score FOLDER [TEXT... | FILE... | -]: how probable texts are, and what in them surprises the model."""
 
 import html
+import itertools
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.recent import Cache
-from cellgate.cli.sources import Reading, open_as_trained
-from cellgate.cli.words import STANDARD_INPUT
+from cellgate.cli.sources import Reading, is_file, open_as_trained, read_as, reading_flags
+from cellgate.cli.words import STANDARD_INPUT, say
 from cellgate.errors import UsageError
 from cellgate.language import Language, Scored, surprise
 
@@ -24,6 +25,7 @@ _EXAMPLE = "Example: cellgate score plays 'The wind turned before noon.' --by to
 APP = App(name="score", usage=_USAGE, help_epilogue=_EXAMPLE)
 By = Literal["token", "line", "document"]
 Form = Literal["text", "jsonl", "html"]
+_UNKNOWN = "[UNK {}]"
 _COLOURS = {1: "33", 2: "31", 3: "1;31"}  # of a terminal: yellow, red, bold red
 
 
@@ -46,28 +48,37 @@ def score(
         str | None, Parameter(name="--as", metavar="LABEL", help="Judge as texts with this label.", show_default="none")
     ] = None,
     cache: Annotated[Cache | None, Parameter(name="*")] = None,
-    reading: Annotated[Reading | None, Parameter(name="*")] = None,
+    reading: object = None,
 ) -> None:
     """Say of each text, line or token how probable it is; with --cache also how probable with one."""
     if not inputs and sys.stdin.isatty():
         raise UsageError("nothing to score; give a text in quotes, a file, or - for standard input")
     language, recalling = Language.of(open_bundle(folder)), (cache or Cache()).wanted
     cached = Language.of(language.bundle.recalling(recalling)) if recalling else None
-    if form == "html":
-        sys.stdout.write(_PAGE_HEAD)
-    for text in _texts(inputs or (STANDARD_INPUT,), reading or Reading(), language.bundle):
-        parts = _parts(language.score(text, label), by)
+    head, unknown = _head(by, form, cached=cached is not None), False
+    for text in _texts(inputs or (STANDARD_INPUT,), read_as(reading), language.bundle):
+        scored = language.score(text, label)
+        unknown = unknown or bool(scored.unknown.any())
+        sys.stdout.write(head)
+        head = ""
         others = _parts(cached.score(text, label), by) if cached else repeat(None)
-        for part, other in zip(parts, others, strict=False):
+        for part, other in zip(_parts(scored, by), others, strict=False):
             sys.stdout.write(_written(part, other, by, form))
         sys.stdout.flush()
+    if unknown and form == "text":
+        say(f"{_UNKNOWN.format('x')}: x is unknown, rare in training or not there, and judged as any such token")
+
+
+score.__annotations__["reading"] = Annotated[
+    reading_flags(("encoding", "skip_bad_rows", "layout")) | None, Parameter(name="*")
+]
 
 
 def _texts(inputs: Sequence[str], reading: Reading, bundle: Bundle) -> Iterator[str]:
     """The documents of all inputs; files are read as those of the training were."""
     (given,) = bundle.task.given
     for each in inputs:
-        if each == STANDARD_INPUT or os.path.isfile(each):
+        if each == STANDARD_INPUT or is_file(each):
             source = open_as_trained([each], bundle.task, {given: None}, reading, bundle.manifest["data"])
             yield from _documents(map(attrgetter(given), source.records))
         else:
@@ -94,8 +105,17 @@ def _parts(scored: Scored, by: By) -> Iterator[Scored]:
     start = 0
     for place, token in enumerate(scored.tokens, 1):
         if by == "token" or "\n" in token or place == len(scored.tokens):
-            yield Scored(scored.tokens[start:place], scored.log_probabilities[start:place], 0)
+            yield scored.part(start, place)
             start = place
+
+
+def _head(by: By, form: Form, *, cached: bool) -> str:
+    """What stands above all figures."""
+    if form != "text":
+        return _PAGE_HEAD if form == "html" else ""
+    if by == "token":
+        return f"log-prob.  {'cached     ' if cached else ''}token ([END]: the text's end, foretold too)\n"
+    return f" log-prob.  perplexity  {'    cached  ' if cached else ''}text ([END]: its end, foretold too)\n"
 
 
 def _written(part: Scored, cached: Scored | None, by: By, form: Form) -> str:
@@ -105,28 +125,41 @@ def _written(part: Scored, cached: Scored | None, by: By, form: Form) -> str:
         return json.dumps(told, ensure_ascii=False) + "\n"
     if form == "html":
         figures = "".join(f"{each.metrics['perplexity']:.1f} " for each in (part, cached) if each)
-        return f"<p><small>{figures}</small>{''.join(_marked(token, chance) for token, chance in _pairs(part))}</p>\n"
+        marked = "".join(_marked(token, chance, unknown=unknown) for token, chance, unknown in _tokens(part))
+        return f"<p><small>{figures}</small>{marked}</p>\n"
     if by == "token":
         figures = "".join(f"{float(each.log_probabilities[0]):9.4f}  " for each in (part, cached) if each)
-        return f"{figures}{_coloured(repr(part.tokens[0]), part.log_probabilities[0])}\n"
-    text = "".join(_coloured(token, chance) for token, chance in _pairs(part)).rstrip("\n")
-    figures = f"{float(part.log_probabilities.sum()):10.3f}  perplexity {part.metrics['perplexity']:9.3f}"
-    beside = f"  with the cache {cached.metrics['perplexity']:9.3f}" if cached else ""
-    return f"{figures}{beside}  {text}\n"
+        return f"{figures}{_line(replace(part, tokens=(repr(part.tokens[0]),)))}\n"
+    perplexities = "".join(f"{each.metrics['perplexity']:10.3f}  " for each in (part, cached) if each)
+    return f"{float(part.log_probabilities.sum()):10.3f}  {perplexities}{_line(part)}\n"
+
+
+def _line(part: Scored) -> str:
+    """The text of a part, unknown tokens in brackets; without a line end behind it, which may be a token's colour."""
+    last = part.tokens[-1].rstrip("\n")
+    told = _tokens(replace(part, tokens=(*part.tokens[:-1], last)))
+    runs = (
+        (unknown, "".join(_coloured(token, chance) for token, chance, _ in run))
+        for unknown, run in itertools.groupby(told, itemgetter(2))
+    )
+    return "".join(_UNKNOWN.format(text) if unknown else text for unknown, text in runs)
 
 
 def _figures(part: Scored) -> dict[str, Any]:
-    tokens = [[token, round(float(chance), 4)] for token, chance in _pairs(part)]
-    return {"log_probability": round(float(part.log_probabilities.sum()), 4), **part.metrics, "tokens": tokens}
+    """As an object of JSON; `unknown` are places of tokens, from 0."""
+    tokens = [[token, round(chance, 4)] for token, chance, _ in _tokens(part)]
+    told = {"log_probability": round(float(part.log_probabilities.sum()), 4), **part.metrics}
+    return told | {"tokens": tokens, "unknown": part.unknown.nonzero()[0].tolist()}
 
 
-def _pairs(part: Scored) -> Iterator[tuple[str, float]]:
-    return zip(part.tokens, part.log_probabilities.tolist(), strict=True)
+def _tokens(part: Scored) -> Iterator[tuple[str, float, bool]]:
+    """Each token, its log-probability, and whether it is unknown."""
+    return zip(part.tokens, part.log_probabilities.tolist(), part.unknown.tolist(), strict=True)
 
 
 def _coloured(token: str, chance: float) -> str:
     strength = surprise(chance)
-    return f"\x1b[{_COLOURS[strength]}m{token}\x1b[0m" if strength and sys.stdout.isatty() else token
+    return f"\x1b[{_COLOURS[strength]}m{token}\x1b[0m" if token and strength and sys.stdout.isatty() else token
 
 
 _PAGE_HEAD = """<!doctype html>
@@ -138,12 +171,16 @@ p { white-space: pre-wrap; }
 small { color: #777; }
 mark { color: #111; border-radius: .2em; }
 .s1 { background: #fff3c4; } .s2 { background: #ffcf99; } .s3 { background: #ff9d8a; }
+u { text-decoration: underline dotted; }
 </style>
+<p><small>Each text behind its perplexity; [END] is its end, foretold too. Coloured: less probable than 10 %, 1 % or
+0.1 %. Dotted: unknown, rare in training or not there; as probable as any such token.</small></p>
 """
 
 
-def _marked(token: str, chance: float) -> str:
+def _marked(token: str, chance: float, *, unknown: bool) -> str:
     strength, shown = surprise(chance), html.escape(token)
+    shown = f"<u>{shown}</u>" if unknown else shown
     if not strength:
         return shown
     return f'<mark class="s{strength}" title="probability {math.exp(chance):.2g}">{shown}</mark>'

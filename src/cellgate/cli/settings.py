@@ -6,6 +6,7 @@ A flag exists for every setting because the class has that field; names, help an
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, make_dataclass
+from inspect import cleandoc
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -26,12 +27,12 @@ def setting_flags(cls: type[BaseModel], defaults: BaseModel | None = None) -> ty
     for name, field in cls.model_fields.items():
         kind, default = field.annotation, getattr(defaults, name) if defaults else field.default
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            group = Group(f"--{name}.*", help=kind.__doc__ or "", sort_key=len(made) + 10)
+            group = Group(f"--{name}.*", help=cleandoc(kind.__doc__ or ""), sort_key=len(made) + 10)
             made.append((name, Annotated[setting_flags(kind, default) | None, Parameter(group=group)], None))
             continue
         accepted = _accepted(kind)
         parameter = Parameter(
-            help=field.description,
+            help=" ".join((field.description or "").split()),
             metavar="|".join(accepted) if len(accepted) < _MANY else "CHOICE",
             choices=accepted if len(accepted) >= _MANY else None,
             show_default=_written(default),
@@ -41,12 +42,12 @@ def setting_flags(cls: type[BaseModel], defaults: BaseModel | None = None) -> ty
     return make_dataclass(cls.__name__, made, frozen=True, namespace={"__module__": __name__})
 
 
-def field_flags(names: tuple[str, ...]) -> type:
-    """Make a dataclass of a record's fields, each naming a column; None: to be guessed."""
+def field_flags(names: tuple[str, ...], optional: tuple[str, ...] = ()) -> type:
+    """Make a dataclass of a record's fields, each naming a column; None: to be guessed, but not where `optional`."""
     made = []
     for name in names:
         about = f"The column that holds the {name}: its name, or its number from 1 in files without a header."
-        parameter = Parameter(help=about, metavar="COLUMN", show_default="guessed")
+        parameter = Parameter(help=about, metavar="COLUMN", show_default="none" if name in optional else "guessed")
         made.append((name, Annotated[str | None, parameter], None))
     return make_dataclass("Columns", made, frozen=True, namespace={"__module__": __name__})
 

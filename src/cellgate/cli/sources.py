@@ -2,16 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, make_dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
 from cellgate.cli.incoming import spool
 from cellgate.cli.words import STANDARD_INPUT
 from cellgate.data.columns import choose_columns
+from cellgate.data.files import format_of
 from cellgate.data.plain import Layout, PlainFile
 from cellgate.data.readers import Cell, Problems, Table, open_table
 from cellgate.data.records import Records, admits
@@ -55,16 +56,39 @@ class Reading:
     layout: Annotated[
         Layout | None,
         Parameter(
-            show_default="as trained, else stream",
-            help="For `generate`, what a file without columns (.txt and others) is: stream: one running text, such as "
-            "a book or a log, line ends being part of it; lines: each line a document, such as a message; documents: "
-            "what stands between empty lines, such as poems. Rows of tables are documents.",
+            show_default="as trained",
+            help="To a model that writes, what a file without columns (.txt and others) is: stream: one running text, "
+            "such as a book or a log, line ends being part of it; lines: each line a document, such as a message; "
+            "documents: what stands between empty lines, such as poems. Rows of tables are documents.",
         ),
     ] = None
 
     def __post_init__(self) -> None:
         if self.label_separator == "":
             raise UsageError("--label-separator is empty; give what stands between two labels, such as ';'")
+
+
+def training_flags(task: Task, *, begins: bool) -> type:
+    """Make a dataclass of what concerns the files that a task is trained on; `begins`: or texts of their language."""
+    names = {"encoding", "skip_bad_rows"} | ({"layout"} if task.running or begins else set())
+    if not task.running:
+        names.add("overlaps" if _marks_spans(task) else "label_separator")
+    return reading_flags(names, "stream" if task.running else "lines")
+
+
+def reading_flags(names: Collection[str], usual: Layout | None = None) -> type:
+    """Make a dataclass of those fields of `Reading` that mean something to a verb; `usual`: its layout, if any."""
+    kinds = get_type_hints(Reading, include_extras=True)
+    if usual:
+        kind = kinds["layout"]
+        kinds["layout"] = Annotated[kind, Parameter(show_default=usual)]
+    chosen = [(each.name, kinds[each.name], each.default) for each in fields(Reading) if each.name in names]
+    return make_dataclass("ReadingFlags", chosen, frozen=True, namespace={"__module__": __name__})
+
+
+def read_as(flags: object) -> Reading:
+    """What such flags say; what they do not tell is as usual."""
+    return Reading(**vars(flags)) if flags else Reading()
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,14 @@ def open_input(files: Sequence[str], encoding: str | None, plain: Layout | None 
     copy = spool()
     named = [copy if file == STANDARD_INPUT else file for file in files]
     return open_table(named, encoding, {copy: "standard input"}, plain)
+
+
+def is_file(given: str) -> bool:
+    """Whether an argument is a file or a folder: one that is there, or a single word that ends as files' names do."""
+    if os.path.isfile(given) or os.path.isdir(given):
+        return True
+    named = format_of(given) is not None or given.lower().removesuffix(".gz").endswith(".txt")
+    return named and " " not in given
 
 
 def layout_of(task: Task, reading: Reading, trained: Mapping[str, Any]) -> Layout | None:
@@ -162,9 +194,13 @@ def _is_read(task: Task, name: str, column: str | None) -> bool:
 
 def _answers(task: Task, reading: Reading, separator: str | None) -> Answers | Marks:
     """How the wanted column is read: by what its field holds."""
-    if admits(task.record.model_fields[task.wanted].annotation, Span):
+    if _marks_spans(task):
         return Marks(longest=reading.overlaps == "longest")
     return Answers(separator)
+
+
+def _marks_spans(task: Task) -> bool:
+    return admits(task.record.model_fields[task.wanted].annotation, Span)
 
 
 def _first_cells(records: Records[Row], field: str) -> list[Cell]:

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli.words import STANDARD_INPUT, say
 from cellgate.cli.writing import answer_in_words
-from cellgate.errors import DataError, UsageError
+from cellgate.errors import DataError, UsageError, counted
 from cellgate.stream import Invalid, Running, Session
 
 _USAGE = "Usage: cellgate stream FOLDER [FILE | -] [OPTIONS]"
@@ -180,5 +180,5 @@ class _Line:
 
 def _say_replaced(count: int) -> None:
     if count:
-        places = "1 place was" if count == 1 else f"{count:,} places were"
+        places = counted(count, "place was", "places were")
         say(f"{places} not UTF-8; U+FFFD was read there (--invalid refuse stops at the first)")

@@ -23,21 +23,29 @@ from cellgate.cli.sources import (
     open_input,
     open_source,
     origin,
+    read_as,
+    training_flags,
 )
 from cellgate.cli.stop import Stop, stoppable
 from cellgate.cli.words import STANDARD_INPUT, clock, megabytes, say
 from cellgate.config import TaskConfig
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.fit.events import Done, Event, Step
 from cellgate.plan import Plan
 from cellgate.starting import language_of, language_settings
 from cellgate.task import find, names
 from cellgate.training import is_trained, train_events
 
-_EXAMPLE = "Example: cellgate train classify questions.csv -o intents"
+_EXAMPLE = "Example: cellgate train {} {}"
 _USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
+_FIRST = "classify"  # the task that is shown to who asks for no other
 _LOOKED_AT = 200  # texts, to tell how they are written
-APP = App(name="train", usage=_USAGE.format("TASK"), help_epilogue=_EXAMPLE, group_commands="Tasks")
+APP = App(
+    name="train",
+    usage=_USAGE.format("TASK"),
+    help_epilogue=_EXAMPLE.format(_FIRST, find(_FIRST).example),
+    group_commands="Tasks",
+)
 
 
 @dataclass(frozen=True)
@@ -92,19 +100,19 @@ def _verb(task: str) -> App:
         columns: object = None,
         order: Order | None = None,
         beginning: Beginning | None = None,
-        reading: Reading | None = None,
+        reading: object = None,
         settings: object = None,
     ) -> int:
-        order, reading, beginning = order or Order(), reading or Reading(), beginning or Beginning()
+        order, how, beginning = order or Order(), read_as(reading), beginning or Beginning()
         config = resolve(find(task).config, order.config, settings)
         config = _begun(config, beginning, order)
         if order.print_config:
             print(config.to_yaml(), end="")
             return 0
-        plan = _plan(task, config, files, order, reading, given(columns))
+        plan = _plan(task, config, files, order, how, given(columns))
         if not beginning.pretrain:
             return _train(plan, resume=order.resume)
-        if code := _pretrain(_language_plan(plan, beginning.pretrain, reading), resume=order.resume):
+        if code := _pretrain(_language_plan(plan, beginning.pretrain, how), resume=order.resume):
             return code
         return _train(plan, resume=order.resume and work_folder(plan.folder).exists())
 
@@ -113,13 +121,15 @@ def _verb(task: str) -> App:
     begins = "start" in found.config.model_fields
     run.__annotations__ |= {  # made from the task: no text of a program can name these types
         "files": Annotated[str, Parameter(name="FILE", help=FILES_HELP)],
-        "columns": Annotated[field_flags(found.fields) | None, flat],
+        "columns": Annotated[field_flags(found.fields, found.optional) | None, flat],
         "order": Annotated[Order | None, flat],
         "beginning": Annotated[Beginning | None, flat if begins else Parameter(parse=False)],
-        "reading": Annotated[Reading | None, flat],
+        "reading": Annotated[training_flags(found, begins=begins) | None, flat],
         "settings": Annotated[setting_flags(found.config) | None, flat],
     }
-    app = App(name=task, help=found.about, usage=_USAGE.format(task), help_epilogue=_EXAMPLE)
+    app = App(
+        name=task, help=found.about, usage=_USAGE.format(task), help_epilogue=_EXAMPLE.format(task, found.example)
+    )
     app.default(run)
     return app
 
@@ -267,10 +277,10 @@ def _report(plan: Plan, seconds: float) -> None:
     size = sum(path.stat().st_size for path in folder.iterdir())
     how = "of the dev file" if data["dev_given"] else "held out from your files"
     print(f"\n{folder} is ready: {megabytes(size)}, trained in {clock(seconds)}.\n")
-    print(f"On {told.judged:,} {told.part}s {how}:")
-    print("\n".join(told.metrics))
+    print(f"On {counted(told.judged, told.part)} {how}:")
+    print("\n".join((*told.metrics, *told.epochs)))
     if data.get("skipped_rows"):
-        print(f"{data['skipped_rows']:,} bad rows were left out.")
+        print(f"{counted(data['skipped_rows'], 'bad row was', 'bad rows were')} left out.")
     print(f"\nHow it went and {told.shown}: {folder}/report.html")
     print(f"\nThose {told.part}s {told.role}; a file it has never met is the fairer judge:")
     print(f"  cellgate evaluate {folder} {told.test_file}")

@@ -5,6 +5,8 @@ import sys
 import textwrap
 from datetime import timedelta
 
+from cellgate.errors import counted
+
 STANDARD_INPUT = "/dev/stdin"  # what `-` stands for; known by this name where there is no such file, too
 WIDTH = 80  # of what is laid out in columns
 
@@ -19,7 +21,7 @@ def say(sentence: str) -> None:
 def cut_short(cut: int, texts: int, most: int) -> str:
     """Say that texts were not read to their ends."""
     are, their = ("is", "its") if cut == 1 else ("are", "their")
-    return f"{cut:,} of {texts:,} texts {are} longer than {most:,} tokens; only {their} beginning was read"
+    return f"{cut:,} of {counted(texts, 'text')} {are} longer than {most:,} tokens; only {their} beginning was read"
 
 
 def row(name: str, value: str, words: str = "", *, indent: int = 20) -> str:

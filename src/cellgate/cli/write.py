@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from cellgate.bundle import Precision, open_bundle
 from cellgate.cli.words import STANDARD_INPUT, say
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.language import Ended, Language, Length
 from cellgate.sampling import Sampling, Verse
 
@@ -49,7 +49,7 @@ class End:
         Parameter(name="--as", metavar="LABEL", help="Write like texts with this label.", show_default="any"),
     ] = None
     line_length: Annotated[
-        int, Parameter(help="Verse: characters a line, each ended by a mark; 0: no verse.", show_default="0")
+        int, Parameter(help="Verse: characters a line, a mark behind each line; 0: no verse.", show_default="0")
     ] = 0
     lines: Annotated[int, Parameter(help="Verse: how many lines.", show_default="as the acrostic, else no end")] = 0
     acrostic: Annotated[str, Parameter(help="Verse: the characters that lines begin with.", show_default="none")] = ""
@@ -81,8 +81,8 @@ def write(
     verse = Verse(end.line_length, end.acrostic, end.lines) if end.line_length else None
     sampling = Sampling(draw.repetition_penalty, draw.temperature, draw.top_k, draw.top_p, draw.min_p, draw.seed)
     if unknown := language.unknown(prompt):
-        named = " ".join(repr(each) for each in unknown[:_SHOWN])
-        say(f"{len(unknown)} tokens of the prompt never stood in the training texts and tell little: {named}")
+        few, named = counted(len(unknown), "token"), " ".join(repr(each) for each in unknown[:_SHOWN])
+        say(f"{few} of the prompt unknown, rare in training or not there, so telling little: {named}")
     for number in range(end.samples):
         pieces = language.write(prompt, sampling, Length(end.length, end.stop, verse), end.label, number)
         if end.samples > 1:

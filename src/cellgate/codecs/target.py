@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cellgate.batch import Array, Floats, Ints, Ragged, Scores
 from cellgate.codecs.decision import Decision
 from cellgate.codecs.source import Given
-from cellgate.errors import DataError, listed, nearest
+from cellgate.errors import DataError, counted, listed, nearest
 from cellgate.metrics import Answer, MistakeKind, Value
 
 MOST = 5  # answers given to a row, best first
@@ -89,7 +89,7 @@ class SupervisedCodec(TargetCodec):
         """Make one of how often each label stands in so many rows; DataError where they look like no labels."""
         if len(counts) > max(2, rows // 2):
             raise DataError(
-                f"{len(counts)} distinct labels in {rows} rows, e.g. {listed(list(counts)[:3])}: "
+                f"{counted(len(counts), 'distinct label')} in {counted(rows, 'row')}, e.g. {listed(list(counts)[:3])}: "
                 f"that looks like free text or an id; {remedy}"
             )
         labels = tuple(sorted(counts))

@@ -54,6 +54,11 @@ def cut(texts: Iterable[tuple[str, str | None]]) -> Iterator[Piece]:
         begins = ends
 
 
+def most_tokens(config: UnitsConfig, unit: Unit) -> int:
+    """The largest vocabulary of such tokens."""
+    return _USUAL[unit] if config.max_vocabulary == "auto" else config.max_vocabulary
+
+
 @dataclass(frozen=True)
 class UnitsCodec(SourceCodec):
     """A learned vocabulary: UNKNOWN, END, the labels, then tokens. Words or characters by frequency; or a tokeniser."""
@@ -86,7 +91,7 @@ class UnitsCodec(SourceCodec):
         if unit == "auto":
             unit = "character" if characters < _SHORT or han_share(sample) > 0.5 else "subword"
         words = config.words if config.words != "auto" else words_of(sample)
-        most = _USUAL[unit] if config.max_vocabulary == "auto" else config.max_vocabulary
+        most = most_tokens(config, unit)
         tokenizer = None
         if unit == "subword":
             tokenizer = _learn_subwords(config, most, texts)
@@ -157,6 +162,17 @@ class UnitsCodec(SourceCodec):
         for piece in texts:
             label = [self.label_id(piece.label)] if piece.begins and piece.label is not None else []
             found.append(np.array([*label, *self.ids(piece.text), *([END_ID] if piece.ends else [])], np.int32))
+        return found
+
+    def written(self, texts: Iterable[Piece]) -> list[str]:
+        """What each token of pieces without labels adds to the text, known or not; of an end its name."""
+        typing, found = self.typing(), list[str]()
+        for piece in texts:
+            if self.tokenizer is None:
+                found += map(typing.word, self.cells(piece.text))
+            else:
+                found += map(typing.of, self.ids(piece.text))
+            found += [_SPECIAL[END_ID]] if piece.ends else []
         return found
 
     def encode(self, texts: Sequence[Given]) -> dict[str, Ragged]:
@@ -240,7 +256,11 @@ class Typing:
         word = codec.tokens[token - codec.first]
         if codec.tokenizer is not None:
             return self._bytes.decode(bytes(_BYTES[letter] for letter in word))
-        space = codec.unit == "word" and needs_space(self._last, word, codec.words)
+        return self.word(word)
+
+    def word(self, word: str) -> str:
+        """The text that one more word or character adds, whether a token is kept for it or not."""
+        space = self._codec.unit == "word" and needs_space(self._last, word, self._codec.words)
         self._last = word
         return f" {word}" if space else word
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from cellgate.data import files
 from cellgate.data.rows import Problems, RowFile, TableRow, bad_row, no_column
-from cellgate.errors import DataError, listed
+from cellgate.errors import DataError, counted, listed
 from cellgate.text.detect import Layout
 
 CELL_CHARACTERS = 64 << 20
@@ -69,7 +69,7 @@ class CellFile(RowFile):
         heading, delimiter = self.heading, self.layout.delimiter
         names = f" ({listed(heading)})" if header else ""
         first = "header" if header else "first line"
-        found = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+        found = counted(len(row), "cell")
         called = "a tab" if delimiter == "\t" else repr(delimiter)
         hint = f"; a cell that holds {called} must stand in quotes" if len(row) > len(heading) else ""
         if hint and not self.layout.quoted:

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from cellgate.data import files
 from cellgate.data.rows import Cell, Problems, RowFile, TableRow, bad_row, no_column
+from cellgate.errors import counted
 from cellgate.spans import OUTSIDE, Span, Survey, is_scheme, marks_span, spans_of_tags
 from cellgate.text.tokens import han_share
 
@@ -161,7 +162,7 @@ class ConllFile(RowFile):
     def _sentence(self, numbers: list[int], rows: list[list[str]], comments: list[str]) -> Sentence:
         for number, cells in zip(numbers, rows, strict=True):
             if len(cells) != self.width:
-                have = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+                have = counted(len(cells), "column")
                 return Sentence(numbers, (), comments, Complaint(number, f"{have}, not {self.width} ({_shown(cells)})"))
         return Sentence(numbers, list(zip(*rows, strict=True)), comments)
 
@@ -314,6 +315,7 @@ def _told(name: str, found: Survey, joiner: str) -> str:
     if not found.scheme:
         broken = ", as conlleval does"
     else:
-        broken = f"; {found.broken:,} spans break it and are read as conlleval does" if found.broken else ""
+        break_it = counted(found.broken, "span breaks it and is", "spans break it and are")
+        broken = f"; {break_it} read as conlleval does" if found.broken else ""
     between = "spaces" if joiner else "nothing"
     return f"{name}: {scheme} are read as spans{broken}; between tokens stand{'s' if not joiner else ''} {between}"

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from cellgate.data import files
 from cellgate.data.rows import Problems, RowFile, TableRow, check_names
-from cellgate.errors import DataError, listed
+from cellgate.errors import DataError, counted, listed
 
 _HEADING = ("text", "label")
 _PARTS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation", "eval", "evaluation"}
@@ -68,9 +68,10 @@ def open_folders(path: str, encoding: str | None = None) -> tuple[ClassFolder, .
     if not labels:
         raise files.no_files(path)
     if not inside:
-        note = f"{path}: {_counted(counts['.'])} of label {_label(path)!r}, each a file"
+        note = f"{path}: {counted(counts['.'], 'text')} of label {_label(path)!r}, each a file"
     else:
-        note = f"{path}: a folder for each label: {listed(f'{label} ({_counted(counts[label])})' for label in labels)}"
+        held = listed(f"{label} ({counted(counts[label], 'text')})" for label in labels)
+        note = f"{path}: a folder for each label: {held}"
         left = [f"{each}/" for each in inside if each not in labels] + sorted(beside)
         note += f"; not read: {listed(left, 5)}" if left else ""
     folders = [os.path.normpath(os.path.join(path, label)) for label in labels]
@@ -81,10 +82,6 @@ def open_folders(path: str, encoding: str | None = None) -> tuple[ClassFolder, .
 
 def _label(folder: str) -> str:
     return os.path.basename(os.path.abspath(folder))
-
-
-def _counted(texts: int) -> str:
-    return "1 text" if texts == 1 else f"{texts:,} texts"
 
 
 def _is_seen(name: str) -> bool:

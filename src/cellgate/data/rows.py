@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from cellgate.data.files import is_clean
-from cellgate.errors import DataError, listed, nearest
+from cellgate.errors import DataError, counted, listed, nearest
 from cellgate.spans import Span, read_span
 
 Cell = str | tuple[str, ...] | tuple[Span, ...]
@@ -44,7 +44,7 @@ class Problems:
 
     def __str__(self) -> str:
         more = self.count - len(self.first)
-        rows = "1 bad row was" if self.count == 1 else f"{self.count:,} bad rows were"
+        rows = counted(self.count, "bad row was", "bad rows were")
         return f"{rows} skipped: " + "; ".join(self.first) + (f"; and {more:,} more" if more else "")
 
 

@@ -8,7 +8,7 @@ from cellgate.codecs import Decision, SupervisedCodec
 from cellgate.codecs.decision import abstaining
 from cellgate.codecs.target import Judged, Ranked
 from cellgate.config import AnswerConfig
-from cellgate.errors import DataError, listed, nearest
+from cellgate.errors import DataError, counted, listed, nearest
 from cellgate.metrics import Value
 
 
@@ -68,7 +68,8 @@ def _scope(decision: Decision, ranked: Sequence[Ranked], truth: Sequence[Value])
     inside = [each.value == label for each, label in zip(ranked, truth, strict=True) if label != name]
     if not outside:
         return f"no dev row is {name!r}: it is the answer from a probability of {decision.scope_ends:g} on (give some)"
+    rows = counted(len(outside), "row is", "rows are")
     return (
         f"{name!r} from a probability of {decision.scope_ends:.3f} on: on dev {sum(outside) / len(outside):.1%} of its "
-        f"{len(outside):,} rows are found, and {sum(inside) / max(1, len(inside)):.1%} of the others answered right"
+        f"{rows} found, and {sum(inside) / max(1, len(inside)):.1%} of the others answered right"
     )

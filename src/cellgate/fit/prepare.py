@@ -19,7 +19,7 @@ from cellgate.config import AnsweringConfig, TaskConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import EncodedRows, RowWriter, has_rows, open_rows
 from cellgate.data.wanted import alike
-from cellgate.errors import DataError, listed
+from cellgate.errors import DataError, counted, listed
 from cellgate.fit.decide import check
 from cellgate.fit.events import Event, Note, Work
 from cellgate.metrics import Value, labels_of
@@ -145,7 +145,8 @@ def _hold_out(groups: Ints, dev: Iterable[Row] | None, config: TaskConfig) -> tu
     train_rows, dev_rows = split(groups, config.train.dev_fraction, config.train.seed)
     if not len(dev_rows):
         raise DataError(
-            f"{len(groups)} rows are too few to hold any out; give a dev file, or raise --train.dev-fraction"
+            f"{counted(len(groups), 'row is', 'rows are')} too few to hold any out; give a dev file, or raise "
+            "--train.dev-fraction"
         )
     return train_rows, dev_rows
 
@@ -211,19 +212,20 @@ def notes(prepared: Prepared) -> Iterator[Event]:
         )
     if facts.cut_texts:
         yield Note(
-            f"{facts.cut_texts:,} of {facts.rows:,} texts are longer than {source.max_tokens:,} tokens and were cut "
-            "(--text.max-tokens)"
+            f"cut at {source.max_tokens:,} tokens (--text.max-tokens): {facts.cut_texts:,} of "
+            f"{counted(facts.rows, 'text')}"
         )
     if facts.lost_spans:
         yield Note(
-            f"{facts.lost_spans:,} spans begin or end inside a token, or behind where a text was cut: the tokens they "
-            "touch are learned"
+            f"{counted(facts.lost_spans, 'span begins or ends', 'spans begin or end')} inside a token, or behind where "
+            "a text was cut: all tokens touched are learned"
         )
     if facts.empty_texts:
-        yield Note(f"{facts.empty_texts:,} of {facts.rows:,} texts are empty; they were kept")
+        yield Note(f"empty, and kept: {facts.empty_texts:,} of {counted(facts.rows, 'text')}")
     if facts.unseen_dev_rows:
         told = prepared.target.all_unseen(facts.unseen_dev_labels)
-        yield Note(f"{facts.unseen_dev_rows:,} of {facts.dev_rows:,} dev rows count as wrong: {told}")
+        count = "counts" if facts.unseen_dev_rows == 1 else "count"
+        yield Note(f"{facts.unseen_dev_rows:,} of {counted(facts.dev_rows, 'dev row')} {count} as wrong: {told}")
     if text := alike(facts.rows_by_label):
         yield Note(text)
     rare = [label for label, count in facts.rows_by_label.items() if count < _RARE]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,12 @@ import numpy.typing as npt
 from cellgate import codecs
 from cellgate.batch import Ids, Ints, Ragged, chunked
 from cellgate.codecs import NextCodec, UnitsCodec
-from cellgate.codecs.units import UNKNOWN_ID, Piece, cut
-from cellgate.config import TaskConfig
+from cellgate.codecs.units import UNKNOWN_ID, Piece, cut, most_tokens
+from cellgate.config import TaskConfig, UnitsConfig
 from cellgate.data.batching import split
 from cellgate.data.cache import RowWriter, open_rows
 from cellgate.data.streams import Stream
-from cellgate.errors import DataError, listed
+from cellgate.errors import DataError, counted, listed
 from cellgate.fit.events import Event, Note, Work
 from cellgate.task import Row, Task
 
@@ -105,7 +106,8 @@ def prepare_text(
             yield Work("encoding", writer.rows, len(trains))
         for number, what in ((int(counts.sum()), "train on"), (dev_tokens, "judge by (dev)")):
             if number < _LEAST:
-                raise DataError(f"{number} tokens are too few to {what}; give at least {_LEAST}, or another dev file")
+                few = counted(number, "token is", "tokens are")
+                raise DataError(f"{few} too few to {what}; give at least {_LEAST}, or another dev file")
         facts = TextFacts(
             rows=int(survey.begins.sum()),
             dev_rows=int((survey.begins & ~trains[: len(survey.begins)]).sum()),
@@ -194,19 +196,25 @@ def _groups(found: Iterator[Piece]) -> Iterator[list[Piece]]:
     return chunked(found, size=lambda piece: len(piece.text), limit=_CHUNK_PIECES, total=_CHUNK_CHARACTERS)
 
 
-def text_notes(prepared: PreparedText) -> Iterator[Event]:
+def text_notes(prepared: PreparedText, config: TaskConfig) -> Iterator[Event]:
     """What the user should be told of the text."""
     facts, source = prepared.facts, prepared.source
-    documents = "1 document" if facts.rows == 1 else f"{facts.rows:,} documents"
     how = "given" if facts.dev_given else "held out"
     yield Note(
-        f"{documents}, {facts.characters:,} characters; {facts.tokens:,} tokens ({source.unit}s) to train on, "
-        f"{facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
+        f"{counted(facts.rows, 'document')}, {facts.characters:,} characters; {facts.tokens:,} tokens "
+        f"({source.unit}s) to train on, {facts.dev_tokens:,} {how} as dev; {facts.vocabulary:,} in the vocabulary"
     )
     if facts.unknown > _MOST_UNKNOWN * facts.tokens:
+        settings: Any = config
+        units: UnitsConfig = settings.text
+        most = most_tokens(units, source.unit)
+        if len(source.tokens) == most:
+            cause, remedy = f"they are beyond the {most:,} most frequent ones", "raise --text.max-vocabulary"
+        else:
+            cause, remedy = f"they stand fewer than {units.min_count} times in training", "lower --text.min-count"
         yield Note(
-            f"{facts.unknown / facts.tokens:.1%} of the tokens are unknown, and none of them can be written: raise "
-            "--text.max-vocabulary, lower --text.min-count, or set --text.unit subword"
+            f"{facts.unknown / facts.tokens:.1%} of the tokens are unknown, and none of them can be written: {cause}; "
+            f"{remedy}, or set --text.unit subword"
         )
     if facts.rows_by_label:
-        yield Note(f"{len(facts.rows_by_label)} labels to write like: {listed(facts.rows_by_label)}")
+        yield Note(f"{counted(len(facts.rows_by_label), 'label')} to write like: {listed(facts.rows_by_label)}")

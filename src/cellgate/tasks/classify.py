@@ -84,4 +84,5 @@ TASK = Task(
         Record(text="客服很耐心，非常满意", label="praise"),
         Record(text="包装破损，太失望了", label="complaint"),
     ),
+    example="questions.csv -o intents",
 )

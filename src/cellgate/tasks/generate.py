@@ -69,6 +69,7 @@ TASK = Task(
         Record(text="The cat asks for milk; the kettle has none to give.\n"),
         Record(text="猫等着，水还没开。\n"),
     ),
+    example="plays.txt -o plays",
     optional=("label",),
     running=True,
 )

@@ -103,4 +103,5 @@ TASK = Task(
         Record(text="小美去了北京。", spans=(Span(0, 2, "person"), Span(4, 6, "place"))),
         Record(text="Bob wrote to Ada Smith.", spans=(Span(0, 3, "person"), Span(13, 22, "person"))),
     ),
+    example="news.conll -o names",
 )

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cellgate.batch import Ints
-from cellgate.data.checks.findings import Finding, Wanted, counted, examples_of, gravest, part, percent, rows_of, spread
+from cellgate.data.checks.findings import Finding, Wanted, examples_of, gravest, part, percent, rows_of, spread
 from cellgate.data.checks.marks import Mark
 from cellgate.data.checks.survey import Survey
+from cellgate.errors import counted
 
 _MANY = 0.01  # share of a split from which repeats and overlaps are graver
 _MANY_CONFLICTS = 0.1

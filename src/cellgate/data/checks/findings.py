@@ -148,8 +148,3 @@ def spread(parts: Sequence[Part], splits: int) -> str:
 def percent(share: float) -> str:
     """`3.5 %`; what is not nothing is never 0.0 %."""
     return "<0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"1 {one}" if count == 1 else f"{count:,} {many or f'{one}s'}"

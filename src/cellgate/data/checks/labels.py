@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from cellgate.data.checks.columns import telling
-from cellgate.data.checks.findings import EXAMPLES, Finding, Spot, counted, part, percent
+from cellgate.data.checks.findings import EXAMPLES, Finding, Spot, part, percent
 from cellgate.data.checks.marks import Mark
 from cellgate.data.checks.survey import LabelNames, Survey
-from cellgate.errors import listed
+from cellgate.errors import counted, listed
 
 _TOO_RARE, _RARE = 3, 10  # rows of a label
 _OUTWEIGHS = 0.95  # share of the rows that makes any other answer a rare event

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from cellgate.data.checks.findings import EXAMPLES, Finding, Spot, counted
+from cellgate.data.checks.findings import EXAMPLES, Finding, Spot
 from cellgate.data.checks.survey import PlacedRow, Split
 from cellgate.data.rows import Problems
-from cellgate.errors import listed
+from cellgate.errors import counted, listed
 
 _TOKEN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+|\S")
 _LONGEST = 12  # tokens of a form that is looked for

@@ -14,7 +14,6 @@ from cellgate.data.checks.findings import (
     Part,
     Severity,
     Wanted,
-    counted,
     examples_of,
     part,
     percent,
@@ -23,6 +22,7 @@ from cellgate.data.checks.findings import (
 )
 from cellgate.data.checks.marks import Mark, place_of
 from cellgate.data.checks.survey import LabelNames, Survey, script_shares
+from cellgate.errors import counted
 
 _MANY = 0.01  # share of the rows from which damage is grave
 _SOME = 0.005  # share of the texts from which a second script is worth a word
