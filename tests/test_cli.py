@@ -365,6 +365,7 @@ def test_formats(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_table_that_does_not_exist_is_no_text(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no file" in complaint(capsys, "predict", folder, "revews.csv")
+    assert "no file 'revews.txt'" in complaint(capsys, "predict", folder, "revews.txt")
 
 
 def test_a_pipe_that_pauses_gets_its_answers_at_once(folder: str) -> None:

@@ -94,7 +94,7 @@ def _about_language(bundle: Bundle) -> About:
         part="token",
         role="chose the checkpoint",
         metrics=tuple(running_rows(dev)),
-        epochs=("Here they are one text; each epoch read them in up to 8 parts side by side, a little worse.",),
+        epochs=("Read as one text; each epoch above read it in up to 8 parts, usually worse.",),
         measured=(row("int8", f"perplexity {parity_of(bundle)['int8']['perplexity']:.4f}"),),
         shown="what surprises it",
         test_file="TEST.txt",

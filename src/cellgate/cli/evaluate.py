@@ -136,7 +136,7 @@ def _warn_unknown(bundle: Bundle, result: Mapping[str, Any]) -> None:
         usual = data["unknown"] / data["tokens"]
         say(
             f"warning: {share:.1%} of the tokens are unknown to the model (of those it was trained on {usual:.1%}) "
-            "and all one to it: these figures say little of this text"
+            "and all one to it: the text is foretold less well than these figures say"
         )
 
 

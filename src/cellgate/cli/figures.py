@@ -27,8 +27,8 @@ def running_rows(metrics: Mapping[str, float]) -> list[str]:
         row(metric_name(name), _figure(metrics[name]), words) for name, words in _RUNNING.items() if name in metrics
     ]
     if "unknown" in metrics:
-        share = metrics["unknown"] / metrics["n"]
-        rows.append(row("unknown", f"{metrics['unknown']:,}", f"Tokens rare in training or not there: {share:.1%}"))
+        share = f": {metrics['unknown'] / metrics['n']:.1%}" if metrics["unknown"] else ""
+        rows.append(row("unknown", f"{metrics['unknown']:,}", f"Tokens rare in training or not there{share}"))
     return rows
 
 

@@ -1,8 +1,10 @@
 """cellgate predict FOLDER [TEXT... | FILE... | -]: one answer a line, in the order of what was asked."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -14,7 +16,7 @@ from cellgate.cli.sources import Reading, all_fields, is_file, named_columns, op
 from cellgate.cli.words import STANDARD_INPUT, cut_short, say
 from cellgate.cli.writing import Format, writer
 from cellgate.codecs.target import MOST
-from cellgate.data.files import is_clean
+from cellgate.data.files import find_files, is_clean
 from cellgate.data.readers import Problems, is_table, open_lines
 from cellgate.errors import DataError, UsageError
 from cellgate.task import Prediction, Row
@@ -110,7 +112,8 @@ class _Asked:
             if each == STANDARD_INPUT:
                 rows = self._standard_input()
             elif is_file(each):
-                rows = self._file(each)
+                paths = [each] if os.path.isdir(each) else find_files([each])
+                rows = chain.from_iterable(map(self._file, paths))
             elif is_clean(each):
                 texts.append(each)
                 continue
