@@ -3,22 +3,12 @@
 
 #include "cells.hpp"
 #include "groups.hpp"
-#include "products.hpp"
 #include "threads.hpp"
 
 namespace cellgate {
 namespace {
 
 constexpr int WIDE = 4; // vectors of a panel
-
-// w_h [K, H] -> [k][V * LANES] for units [first, first + V * LANES); units past H are zeros.
-inline void pack_backward(const float* w_h, int64_t depth, int64_t hidden, int64_t first, int64_t width, float* to) {
-    const int64_t count = std::min(width, hidden - first);
-    for (int64_t k = 0; k < depth; k++) {
-        copy_floats(to + k * width, w_h + k * hidden + first, count);
-        zero_floats(to + k * width + count, width - count);
-    }
-}
 
 // Row `row` of from [B, H]; zeros where `from` is null.
 inline void copy_or_zero(float* to, const float* from, int64_t row, int64_t hidden) {
@@ -30,16 +20,34 @@ template <class C> class BackwardGroup {
   public:
     BackwardGroup(const Backward& call, const Group& group, const float* panels, float* memory)
         : b_(call), walk_(call.batch, group, !call.batch.reverse), panels_(panels),
-          width_(up(call.batch.hidden, LANES)), rows_(static_cast<std::size_t>(walk_.size())) {
-        d_h_ = memory, d_c_ = memory + width_ * walk_.size();
+          width_(up(call.batch.hidden, LANES)), rows_(static_cast<std::size_t>(walk_.size())),
+          left_(memory, walk_.size(), C::gates, call.batch.hidden) {
+        d_h_ = memory + Left::memory(walk_.size(), C::gates, call.batch.hidden);
+        d_c_ = d_h_ + width_ * walk_.size();
     }
 
     static int64_t memory(int64_t hidden, const Group& group) {
-        return 2 * up(hidden, LANES) * static_cast<int64_t>(group.rows.size());
+        const auto rows = static_cast<int64_t>(group.rows.size());
+        return Left::memory(rows, C::gates, hidden) + 2 * up(hidden, LANES) * rows;
     }
 
+    // Where the packed weights of the units from `unit` on begin [floats].
+    static int64_t panel(int64_t hidden, int64_t unit) { return panel_floats(C::gates, hidden, unit / LANES); }
+
     int64_t steps() const { return walk_.longest; }
-    int64_t count() const { return (width_ / LANES + WIDE - 1) / WIDE; } // panels
+
+    // Gradients of the gates, in parts of SHARE units; then what they give to h of the step before, in panels.
+    static constexpr int phases = 2;
+    int64_t count(int phase) const {
+        const int64_t units = phase == 0 ? SHARE : WIDE * LANES;
+        return (width_ + units - 1) / units;
+    }
+    ONCE void take(int phase, int64_t first, int64_t last) {
+        if (phase == 0)
+            gates(first * SHARE, std::min(last * SHARE, width_));
+        else
+            products(first, last);
+    }
 
     void begin(int64_t s) {
         const int64_t hidden = b_.batch.hidden, steps = b_.batch.steps;
@@ -67,26 +75,6 @@ template <class C> class BackwardGroup {
                 b_.d_p == nullptr ? nullptr : b_.d_p + 3 * row * hidden,
                 hidden,
             };
-            gates(rows_[static_cast<std::size_t>(r)]);
-        }
-    }
-
-    // What the gates of this step give to h of the step before, units of [first, last) panels.
-    void panels(int64_t first, int64_t last) {
-        constexpr int64_t units = WIDE * LANES;
-        for (int64_t panel = first; panel < last; panel++) {
-            const int64_t unit = panel * units;
-            const float* weights = panels_ + unit * C::gates * b_.batch.hidden;
-            const int vectors = static_cast<int>((std::min(width_ - unit, units)) / LANES);
-            in_blocks(walk_.active, [&](int row, int rows) {
-                with_rows(rows, [&](auto n) {
-                    constexpr int R = decltype(n)::value;
-                    if (vectors == 4) block<R, 4>(row, unit, weights);
-                    if (vectors == 3) block<R, 3>(row, unit, weights);
-                    if (vectors == 2) block<R, 2>(row, unit, weights);
-                    if (vectors == 1) block<R, 1>(row, unit, weights);
-                });
-            });
         }
     }
 
@@ -99,45 +87,68 @@ template <class C> class BackwardGroup {
     }
 
   private:
-    // Gradients of a row's gates.
-    void gates(const BackwardRow& row) const {
-        const int64_t next = b_.batch.reverse ? 1 : -1;
-        for (int64_t unit = 0; unit < width_; unit += LANES) {
-            fetch_step_back(row, C::kept, next, unit);
-            C::backward(row, unit, std::min<int64_t>(LANES, row.hidden - unit));
-        }
-    }
+    static constexpr int64_t SHARE = 64; // units
 
     void enter(float* to, const float* from, int64_t row) const {
         copy_or_zero(to, from, row, b_.batch.hidden);
         zero_floats(to + b_.batch.hidden, width_ - b_.batch.hidden);
     }
 
-    template <int R, int V> void block(int row, int64_t unit, const float* weights) {
-        const int64_t hidden = b_.batch.hidden;
-        const float* left[R];
-        vec sums[R][V];
-        for (int r = 0; r < R; r++) {
-            left[r] = rows_[static_cast<std::size_t>(row + r)].d_gates + (C::kept - C::gates) * hidden;
-            for (int v = 0; v < V; v++)
-                sums[r][v] = C::carries ? load(d_h_ + (row + r) * width_ + unit + v * LANES) : vec{};
+    // Of units [first, last).
+    void gates(int64_t first, int64_t last) {
+        const int64_t next = b_.batch.reverse ? 1 : -1;
+        for (int r = 0; r < walk_.active; r++) {
+            const BackwardRow& row = rows_[static_cast<std::size_t>(r)];
+            for (int64_t unit = first; unit < last; unit += LANES) {
+                fetch_step_back(row, C::kept, next, unit);
+                C::backward(row, unit, std::min<int64_t>(LANES, row.hidden - unit));
+                for (int g = 0; g < C::gates; g++) left_.put(r, g, unit, recurrent(r) + g * row.hidden + unit);
+            }
         }
-        multiply(left, weights, C::gates * hidden, sums);
-        for (int r = 0; r < R; r++)
-            for (int v = 0; v < V; v++) store(d_h_ + (row + r) * width_ + unit + v * LANES, sums[r][v]);
+    }
+
+    // Of panels [first, last).
+    void products(int64_t first, int64_t last) {
+        constexpr int64_t units = WIDE * LANES;
+        const Registers registers(walk_.active);
+        for (int64_t place = first; place < last; place++) {
+            const int64_t unit = place * units;
+            const float* weights = panels_ + panel(b_.batch.hidden, unit);
+            const int vectors = static_cast<int>((std::min(width_ - unit, units)) / LANES);
+            in_blocks(walk_.active, [&](int row, int rows) {
+                if (vectors == 4) block<4>(row, rows, unit, weights);
+                if (vectors == 3) block<3>(row, rows, unit, weights);
+                if (vectors == 2) block<2>(row, rows, unit, weights);
+                if (vectors == 1) block<1>(row, rows, unit, weights);
+            });
+        }
+    }
+
+    // d_gates that meet w_h; a gru's are the last three of four.
+    const float* recurrent(int r) const {
+        const BackwardRow& row = rows_[static_cast<std::size_t>(r)];
+        return row.d_gates + (C::kept - C::gates) * row.hidden;
+    }
+
+    template <int V> void block(int first, int rows, int64_t unit, const float* weights) {
+        const auto row = [&](int r) { return recurrent(r); };
+        product<V>(left_, first, rows, weights, C::gates * b_.batch.hidden, row, [&](int r, const vec(&sums)[V]) {
+            float* to = d_h_ + r * width_ + unit;
+            for (int v = 0; v < V; v++, to += LANES) store(to, C::carries ? load(to) + sums[v] : sums[v]);
+        });
     }
 
     const Backward& b_;
     Walk walk_;
     const float* panels_;
     int64_t width_;
-    float *d_h_, *d_c_; // [rows, width_]: gradients that come from the step that was computed before this one
     std::vector<BackwardRow> rows_;
+    Left left_;         // gradients of the gates
+    float *d_h_, *d_c_; // [rows, width_]: gradients that come from the step that was computed before this one
 };
 
 template <class C> void backward(const Backward& b, int threads) {
-    const int64_t hidden = b.batch.hidden, depth = C::gates * hidden;
-    const int64_t width = up(hidden, LANES), panels = (width / LANES + WIDE - 1) / WIDE;
+    const int64_t hidden = b.batch.hidden, width = up(hidden, LANES), panels = (width / LANES + WIDE - 1) / WIDE;
     for (int64_t row = 0; row < b.batch.rows; row++) {
         if (b.batch.lengths[row] > 0) continue;
         copy_or_zero(b.d_h_0 + row * hidden, b.d_h_n, row, hidden);
@@ -145,11 +156,12 @@ template <class C> void backward(const Backward& b, int threads) {
     }
     const Plan plan = make_plan(b.batch, threads);
     if (plan.groups.empty()) return;
-    const int64_t floats = depth * width;
+    const int64_t floats = BackwardGroup<C>::panel(hidden, width);
     float* packed = packed_arena.reserve(floats);
     parallel(floats < alone_floats ? 1 : threads, static_cast<int>(panels), [&](int p) {
         const int64_t unit = p * WIDE * LANES;
-        pack_backward(b.w_h, depth, hidden, unit, std::min<int64_t>(WIDE * LANES, width - unit), packed + unit * depth);
+        const int64_t vectors = std::min<int64_t>(WIDE, (width - unit) / LANES);
+        pack_backward(b.w_h, C::gates, hidden, unit, vectors, packed + BackwardGroup<C>::panel(hidden, unit));
     });
     take_steps<BackwardGroup<C>>(b, plan, packed, floats, threads);
 }

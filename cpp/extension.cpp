@@ -48,8 +48,11 @@ class Layout {
     std::vector<int64_t> lengths_, starts_;
 };
 
+constexpr int ROUNDING = -1; // in place of a width's number
+
 const Width& width(int number) {
     const Width* list;
+    if (number == ROUNDING && rounding() != nullptr) return *rounding();
     const int count = widths(&list);
     if (number < 0 || number >= count) throw nb::value_error("width: no such number");
     return list[number];
@@ -137,6 +140,8 @@ NB_MODULE(_native, m) {
         return address;
     });
     m.def("widths", &width_names);
+    m.attr("ROUNDING") = ROUNDING;
+    m.def("rounds", [] { return rounding() != nullptr; });
     m.def("own_products", &own_products);
     m.def("forward", &run_forward);
     m.def("backward", &run_backward);

@@ -2,42 +2,49 @@
 #pragma once
 
 #include "cells.hpp"
+#include "dots.hpp"
 #include "groups.hpp"
-#include "products.hpp"
 #include "threads.hpp"
 
 namespace cellgate {
 namespace {
-
-// w_h [G*H, H] -> panels of LANES units, [panel][k][gate][LANES]; units past H are zeros.
-template <int G> void pack_forward(const float* w_h, int64_t hidden, int64_t panel, float* to) {
-    const int64_t first = panel * LANES, count = std::min<int64_t>(LANES, hidden - first);
-    for (int g = 0; g < G; g++) {
-        const float* from = w_h + (g * hidden + first) * hidden;
-        for (int64_t k = 0; k < hidden; k++) {
-            float* out = to + (k * G + g) * LANES;
-            for (int64_t u = 0; u < count; u++) out[u] = from[u * hidden + k];
-            for (int64_t u = count; u < LANES; u++) out[u] = 0;
-        }
-    }
-}
 
 template <class C> class ForwardGroup {
   public:
     // panels: from pack_forward, or null: w_h is read as it is, worth it for a step or two
     ForwardGroup(const Forward& call, const Group& group, const float* panels, float* memory)
         : f_(call), walk_(call.batch, group, call.batch.reverse), panels_(panels), width_(up(call.batch.hidden, LANES)),
-          rows_(static_cast<std::size_t>(walk_.size())) {
+          rows_(static_cast<std::size_t>(walk_.size())), left_(memory, walk_.size(), 1, call.batch.hidden) {
         const int64_t size = width_ * walk_.size();
-        h_ = memory, next_ = memory + size, c_ = memory + 2 * size;
+        h_ = memory + Left::memory(walk_.size(), 1, call.batch.hidden);
+        next_ = h_ + size, c_ = next_ + size;
     }
 
     static int64_t memory(int64_t hidden, const Group& group) {
-        return 3 * up(hidden, LANES) * static_cast<int64_t>(group.rows.size());
+        const auto rows = static_cast<int64_t>(group.rows.size());
+        return Left::memory(rows, 1, hidden) + 3 * up(hidden, LANES) * rows;
     }
 
+    // Where a panel's packed weights begin [floats].
+    static int64_t packed(int64_t hidden, int64_t panel) { return panel_floats(C::gates, hidden, panel); }
+
     int64_t steps() const { return walk_.longest; }
-    int64_t count() const { return width_ / LANES; } // panels
+
+    // One phase, its parts are panels.
+    static constexpr int phases = 1;
+    int64_t count(int) const { return width_ / LANES; }
+    ONCE void take(int, int64_t first, int64_t last) {
+        const int64_t hidden = f_.batch.hidden;
+        const Registers registers(walk_.active);
+        for (int64_t panel = first; panel < last; panel++) {
+            const int64_t unit = panel * LANES, count = std::min<int64_t>(LANES, hidden - unit);
+            if (panels_ == nullptr)
+                for (int r = 0; r < walk_.active; r++) thin(r, unit, count);
+            else
+                in_blocks(walk_.active,
+                          [&](int row, int rows) { block(row, rows, panels_ + packed(hidden, panel), unit, count); });
+        }
+    }
 
     void begin(int64_t s) {
         const int64_t hidden = f_.batch.hidden, steps = f_.batch.steps;
@@ -61,20 +68,7 @@ template <class C> class ForwardGroup {
                 f_.p,
                 hidden,
             };
-        }
-    }
-
-    // Units [first, last) panels of this step.
-    void panels(int64_t first, int64_t last) {
-        const int64_t hidden = f_.batch.hidden;
-        for (int64_t panel = first; panel < last; panel++) {
-            const int64_t unit = panel * LANES, count = std::min<int64_t>(LANES, hidden - unit);
-            if (panels_ == nullptr)
-                for (int r = 0; r < walk_.active; r++) thin(r, unit, count);
-            else
-                in_blocks(walk_.active, [&](int row, int rows) {
-                    with_rows(rows, [&](auto n) { block<decltype(n)::value>(row, panel, unit, count); });
-                });
+            for (int64_t unit = 0; unit < hidden; unit += LANES) left_.put(r, 0, unit, h_ + r * width_ + unit);
         }
     }
 
@@ -93,21 +87,15 @@ template <class C> class ForwardGroup {
         zero_floats(to + f_.batch.hidden, width_ - f_.batch.hidden);
     }
 
-    template <int R> void block(int row, int64_t panel, int64_t unit, int64_t count) {
-        constexpr int G = C::gates;
-        const int64_t hidden = f_.batch.hidden;
-        const ForwardRow* rows = rows_.data() + row;
-        for (int r = 0; r < R; r++) fetch_step(rows[r], G, unit);
-        const float* h[R];
-        vec sums[R][G];
-        for (int r = 0; r < R; r++) {
-            h[r] = rows[r].h;
-            for (int g = 0; g < G; g++) sums[r][g] = vec{};
-        }
-        multiply(h, panels_ + panel * hidden * G * LANES, hidden, sums);
-        for (int r = 0; r < R; r++) C::forward(sums[r], rows[r], unit, count);
+    void block(int first, int rows, const float* weights, int64_t unit, int64_t count) {
+        const ForwardRow* row = rows_.data();
+        for (int r = first; r < first + rows; r++) fetch_step(row[r], C::gates, unit);
+        const auto h = [&](int r) { return row[r].h; };
+        product<C::gates>(left_, first, rows, weights, f_.batch.hidden, h,
+                          [&](int r, const vec(&sums)[C::gates]) { C::forward(sums, row[r], unit, count); });
     }
 
+    // w_h as it is.
     void thin(int r, int64_t unit, int64_t count) {
         constexpr int G = C::gates;
         const int64_t hidden = f_.batch.hidden;
@@ -125,8 +113,9 @@ template <class C> class ForwardGroup {
     Walk walk_;
     const float* panels_;
     int64_t width_;
-    float *h_, *next_, *c_; // [rows, width_]: of the previous step, of this one, the memory
     std::vector<ForwardRow> rows_;
+    Left left_;             // h of the step before
+    float *h_, *next_, *c_; // [rows, width_]: of the previous step, of this one, the memory
 };
 
 // Rows without a token give their state back; what is past a row's end in y is zero.
@@ -140,19 +129,18 @@ template <class C> void finish_row(const Forward& f, int64_t b) {
 
 template <class C> void forward(const Forward& f, int threads) {
     const int64_t hidden = f.batch.hidden, panels = up(hidden, LANES) / LANES;
-    const int64_t panel_floats = hidden * C::gates * LANES;
+    const int64_t floats = ForwardGroup<C>::packed(hidden, panels);
     const bool much = f.batch.rows * f.batch.steps * hidden > alone_floats;
     parallel(much ? threads : 1, static_cast<int>(f.batch.rows), [&](int b) { finish_row<C>(f, b); });
     const Plan plan = make_plan(f.batch, threads);
     if (plan.groups.empty()) return;
     float* packed = nullptr;
-    if (plan.block_steps > 3) {
-        packed = packed_arena.reserve(panels * panel_floats);
-        const int packers = panels * panel_floats < alone_floats ? 1 : threads;
-        parallel(packers, static_cast<int>(panels),
-                 [&](int p) { pack_forward<C::gates>(f.w_h, hidden, p, packed + p * panel_floats); });
+    if (plan.block_steps > STEPS_UNPACKED) {
+        packed = packed_arena.reserve(floats);
+        parallel(floats < alone_floats ? 1 : threads, static_cast<int>(panels),
+                 [&](int p) { pack_forward<C::gates>(f.w_h, hidden, p, packed + ForwardGroup<C>::packed(hidden, p)); });
     }
-    take_steps<ForwardGroup<C>>(f, plan, packed, panels * panel_floats, threads);
+    take_steps<ForwardGroup<C>>(f, plan, packed, floats, threads);
 }
 
 } // namespace

@@ -3,48 +3,25 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <new>
-#include <type_traits>
-#include <utility>
 #include <vector>
 
+#include "memory.hpp"
 #include "recurrence.hpp"
 #include "threads.hpp"
+#ifdef TILES
+#include "tiles.hpp"
+#else
+#include "products.hpp"
+#endif
+
+// Of each function with sums there is one copy: in another place the compiler may fuse them in another way, and what is
+// computed would depend on how many threads compute it.
+#define ONCE __attribute__((noinline))
 
 namespace cellgate {
 namespace {
 
-// Memory of a thread that is kept from call to call: a fresh page costs more than the work done on it.
-class Arena {
-  public:
-    float* reserve(int64_t floats) {
-        if (floats > size_) {
-            size_ = (floats + floats / 4 + 15) / 16 * 16;
-            memory_.reset();
-            void* taken = std::aligned_alloc(64, static_cast<std::size_t>(size_) * sizeof(float));
-            if (taken == nullptr) {
-                size_ = 0;
-                throw std::bad_alloc();
-            }
-            memory_.reset(static_cast<float*>(taken));
-        }
-        return memory_.get();
-    }
-
-  private:
-    struct Free {
-        void operator()(float* memory) const { std::free(memory); }
-    };
-    std::unique_ptr<float, Free> memory_;
-    int64_t size_ = 0;
-};
-
 thread_local Arena packed_arena, state_arena;
-
-constexpr int64_t up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 constexpr int64_t alone_floats = 48 * 1024; // weights below this are not worth a second thread at every step
 
@@ -70,11 +47,9 @@ inline Plan make_plan(const Rows& batch, int threads) {
     for (int64_t row = 0; row < rows; row += BLOCK)
         plan.block_steps += batch.lengths[order[static_cast<std::size_t>(row)]];
     int64_t blocks = (rows + BLOCK - 1) / BLOCK;
-    if (blocks < 4 * threads) blocks = std::min(rows, up(blocks, threads));
-    // Weights that do not stay in a core's cache are read once for several blocks.
-    const int64_t together = batch.hidden <= 192 ? 1 : batch.hidden <= 320 ? 3 : 8;
-    int64_t groups = (blocks + together - 1) / together;
-    groups = std::min(blocks, up(groups, threads));
+    const int64_t together = blocks_together(batch.hidden);
+    if (blocks < 4 * threads && together > 0) blocks = std::min(rows, up(blocks, threads));
+    const int64_t groups = together == 0 ? 1 : std::min(blocks, up((blocks + together - 1) / together, threads));
     plan.groups.resize(static_cast<std::size_t>(groups));
     for (int64_t block = 0; block < blocks; block++) {
         const int64_t round = block / groups, place = block % groups;
@@ -127,50 +102,31 @@ class Walk {
     bool downward_;
 };
 
-inline void copy_floats(float* to, const float* from, int64_t count) {
-    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
-}
-
-inline void zero_floats(float* to, int64_t count) { std::fill_n(to, count, 0.0f); } // count 0: `to` may be null
-
 // Take all steps of a plan's groups, forward or backward: a group is Run's, made of the call, the packed weights
-// and memory of its own.
+// and memory of its own. A step has phases, the parts of a phase need nothing of each other.
 template <class Run, class Call>
 void take_steps(const Call& call, const Plan& plan, const float* packed, int64_t weights, int threads) {
     const int groups = static_cast<int>(plan.groups.size());
-    const auto with_group = [&](int number, auto&& panels) {
+    const auto with_group = [&](int number, auto&& take) {
         const Group& group = plan.groups[static_cast<std::size_t>(number)];
         Run run(call, group, packed, state_arena.reserve(Run::memory(call.batch.hidden, group)));
         for (int64_t s = 0; s < run.steps(); s++) {
             run.begin(s);
-            panels(run);
+            for (int phase = 0; phase < Run::phases; phase++) take(run, phase);
             run.end();
         }
     };
     if (groups >= threads || weights < alone_floats)
-        return parallel(threads, groups, [&](int i) { with_group(i, [](Run& run) { run.panels(0, run.count()); }); });
-    // Fewer rows than threads: a step's units are shared out.
-    for (int i = 0; i < groups; i++)
-        with_group(i, [&](Run& run) {
-            const int64_t count = run.count();
-            const int parts = static_cast<int>(std::min<int64_t>(threads, count));
-            parallel(threads, parts, [&](int p) { run.panels(count * p / parts, count * (p + 1) / parts); });
+        return parallel(threads, groups, [&](int i) {
+            with_group(i, [](Run& run, int phase) { run.take(phase, 0, run.count(phase)); });
         });
-}
-
-// Run block(first, rows) over `active` rows in even blocks of at most BLOCK.
-template <class Work> inline void in_blocks(int active, Work&& block) {
-    const int count = (active + BLOCK - 1) / BLOCK;
-    for (int i = 0; i < count; i++) {
-        const int first = active * i / count;
-        block(first, active * (i + 1) / count - first);
-    }
-}
-
-// Call work(std::integral_constant<int, rows>) for rows in 1..BLOCK.
-template <int R = BLOCK, class Work> inline void with_rows(int rows, Work&& work) {
-    if (rows == R) return work(std::integral_constant<int, R>());
-    if constexpr (R > 1) with_rows<R - 1>(rows, std::forward<Work>(work));
+    // Fewer groups than threads: a step's units are shared out.
+    for (int i = 0; i < groups; i++)
+        with_group(i, [&](Run& run, int phase) {
+            const int64_t count = run.count(phase);
+            const int parts = static_cast<int>(std::min<int64_t>(threads, count));
+            parallel(threads, parts, [&](int p) { run.take(phase, count * p / parts, count * (p + 1) / parts); });
+        });
 }
 
 } // namespace

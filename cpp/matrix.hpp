@@ -1,8 +1,8 @@
-// A product of two matrices that are large beside a cache. Included once for each vector width.
+// Products of matrices outside the steps. Included once for each vector width.
 #pragma once
 
+#include "dots.hpp"
 #include "groups.hpp"
-#include "products.hpp"
 #include "threads.hpp"
 
 namespace cellgate {
@@ -97,6 +97,19 @@ inline void product_rows(const Product& p, const float* packed, int64_t first, i
         }
         k += DEPTH;
     } while (k < p.depth);
+}
+
+void project_any(const Projection& p, int threads) {
+    constexpr int64_t rows = 64; // of one part
+    const int parts = static_cast<int>((p.rows + rows - 1) / rows);
+    parallel(p.rows * p.depth < alone_floats ? 1 : threads, parts, [&](int part) {
+        const int64_t first = part * rows, count = std::min(rows, p.rows - first);
+        for (int64_t n = 0; n < p.tokens; n++) {
+            float* out = p.out + n * p.rows + first;
+            dots(p.w_x + first * p.depth, count, p.x + n * p.stride, p.depth, out);
+            for (int64_t i = 0; i < count; i++) out[i] += p.b[first + i];
+        }
+    });
 }
 
 void multiply_any(const Product& p, int threads) {

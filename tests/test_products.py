@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from cellgate.kernel import rounds
+from cellgate.ops import Rows, State, Weights, lstm, peephole, rnn
 from cellgate.ops.products import multiplying, rounded
 
 _LEFT = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).view(256, 256).sin().float()
@@ -33,3 +35,39 @@ def test_an_error_inside_leaves_products_whole():
     with pytest.raises(ZeroDivisionError), multiplying("bfloat16"):
         raise ZeroDivisionError
     assert not rounded()
+
+
+@pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")
+@pytest.mark.parametrize(("door", "gates"), [(lstm, 4), (rnn, 1), (peephole, 4)])
+def test_a_step_is_that_of_rounded_weights_and_a_rounded_state(door, gates):
+    torch.manual_seed(0)
+    sizes = {"w_x": (gates * 50, 7), "w_h": (gates * 50, 50), "b": (gates * 50,)}
+    weights = {name: torch.randn(size, requires_grad=True) for name, size in sizes.items()}
+    if door is peephole:
+        weights["p"] = torch.randn(3, 50)
+    has_memory = door in (lstm, peephole)
+    h, c, x = torch.randn(3, 50), torch.randn(3, 50) if has_memory else None, torch.randn(3, 1, 7)
+    with multiplying("bfloat16"):
+        got, _ = door(x, Weights(**weights), State(h, c), backend="native")
+    rounded_weights = weights | {"w_h": weights["w_h"].bfloat16().float()}
+    wanted, _ = door(x, Weights(**rounded_weights), State(h.bfloat16().float(), c), backend="reference")
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    whole, _ = door(x, Weights(**weights), State(h, c), backend="native")
+    assert 1e-4 < (got - whole).abs().max() < 0.2
+
+
+@pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")
+def test_gradients_are_near_those_of_whole_factors_and_asked_for_outside_are_rounded_too():
+    """A call's backward does as its forward did, wherever it is asked for."""
+    torch.manual_seed(0)
+    x, index = torch.randn(9, 20, requires_grad=True), torch.randint(0, 9, (20, 30))
+    weights = Weights(*(torch.randn(size, requires_grad=True) for size in ((4 * 40, 20), (4 * 40, 40), (4 * 40,))))
+    state, lengths = State(torch.zeros(20, 40), torch.zeros(20, 40)), torch.arange(11, 31)
+    found = {}
+    for numbers in ("float32", "bfloat16"):
+        with multiplying(numbers):
+            y, _ = lstm(Rows(x, index), weights._replace(w_h=weights.w_h * 0.1), state, lengths)
+        found[numbers] = torch.autograd.grad(y.sin().sum(), [x, weights.w_x, weights.w_h, weights.b])
+    for whole, rough in zip(found["float32"], found["bfloat16"], strict=True):
+        difference = (whole - rough).norm() / whole.norm()
+        assert 1e-4 < difference < 0.03

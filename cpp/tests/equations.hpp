@@ -47,7 +47,14 @@ struct Problem {
     Integers lengths, starts, index; // index: empty or [B, T]
     int64_t tokens = 0;
     Doubles gates, w_h, b_h, p, h_0, c_0, d_y, d_h_n, d_c_n;
+    bool rounded = false; // the factors of products with w_h
 
+    double factor(double number) const {
+        if (!rounded || !std::isfinite(number)) return number;
+        int exponent;
+        const double fraction = std::frexp(number, &exponent); // 8 bits, of two that are as near the even one
+        return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
+    }
     int64_t rows() const { return static_cast<int64_t>(lengths.size()); }
     int64_t gate_row(int64_t b, int64_t t) const {
         return index.empty() ? starts[size(b)] + t : index[size(b * steps + t)];
@@ -97,7 +104,7 @@ inline Problem make_problem(Cell cell, bool reverse, int64_t hidden, int64_t ste
         for (double& number : drawn) number = numbers(engine);
         return drawn;
     };
-    Problem p{cell, reverse, hidden, steps, lengths, {}, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}};
+    Problem p{cell, reverse, hidden, steps, lengths, {}, {}, 0, {}, {}, {}, {}, {}, {}, {}, {}, {}, false};
     for (int64_t length : lengths) p.starts.push_back(p.tokens), p.tokens += length;
     const int64_t rows = p.rows(), distinct = 5;
     if (table)
@@ -123,7 +130,7 @@ inline void step(const Problem& p, const double* a, Doubles& h, Doubles& c, doub
     const int64_t H = p.hidden;
     Doubles u(size(gates(p.cell) * H)); // W_h h
     for (int64_t g = 0; g < gates(p.cell) * H; g++)
-        for (int64_t k = 0; k < H; k++) u[size(g)] += p.w_h[size(g * H + k)] * h[size(k)];
+        for (int64_t k = 0; k < H; k++) u[size(g)] += p.factor(p.w_h[size(g * H + k)]) * p.factor(h[size(k)]);
     for (int64_t j = 0; j < H; j++) {
         auto sum = [&](int64_t gate) { return a[gate * H + j] + u[size(gate * H + j)]; };
         double &now = h[size(j)], *keep = kept + j;
@@ -170,7 +177,7 @@ inline void step_back(const Problem& p, const double* kept, const double* c, con
     }
     const double* recurrent = d_gates + (kept_per_unit(p.cell) - gates(p.cell)) * H;
     for (int64_t g = 0; g < gates(p.cell) * H; g++)
-        for (int64_t k = 0; k < H; k++) d_h[size(k)] += recurrent[g] * p.w_h[size(g * H + k)];
+        for (int64_t k = 0; k < H; k++) d_h[size(k)] += p.factor(recurrent[g]) * p.factor(p.w_h[size(g * H + k)]);
 }
 
 inline Answer<Doubles> equations(const Problem& p) {
@@ -217,6 +224,11 @@ inline std::vector<Width> all_widths() {
     const Width* list;
     const int count = widths(&list);
     return std::vector<Width>(list, list + count);
+}
+
+// Widths that round factors: one or none.
+inline std::vector<Width> rounding_widths() {
+    return rounding() == nullptr ? std::vector<Width>{} : std::vector<Width>{*rounding()};
 }
 
 enum class Keep { apart, in_place, nothing };
@@ -284,9 +296,9 @@ inline void expect_same(const std::string& where, const Floats& got, const Float
 }
 
 inline void expect_near(const std::string& where, const Answer<Floats>& got, const Answer<Doubles>& wanted,
-                        int parts = PARTS) {
+                        int parts = PARTS, double allowed = tolerance) {
     for (int part = 0; part < parts; part++)
-        expect_near(where + ": " + part_names[part], got.parts[part], wanted.parts[part]);
+        expect_near(where + ": " + part_names[part], got.parts[part], wanted.parts[part], allowed);
 }
 
 inline void expect_same(const std::string& where, const Answer<Floats>& got, const Answer<Floats>& wanted,

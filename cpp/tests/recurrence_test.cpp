@@ -121,6 +121,29 @@ void check_equations(const Case& one) {
             }
 }
 
+// What rounds its factors computes the equations with rounded factors. A number that the kernel and the equations have
+// to 1e-7 of each other may be rounded to two neighbours, so what comes behind the first product is held to less.
+void check_rounding(const Width& width) {
+    for (const Integers& lengths : {Integers(19, 1), Integers(3, 1), Integers{7, 0, 3, 8, 1, 5}, Integers(40, 4)})
+        for (int64_t hidden : {1, 17, 64, 90, 400})
+            for (Cell cell : all_cells)
+                for (bool reverse : {false, true}) {
+                    const int64_t steps = *std::max_element(lengths.begin(), lengths.end());
+                    Problem p = make_problem(cell, reverse, hidden, steps, lengths, reverse);
+                    p.rounded = true;
+                    const std::string where = std::string(width.name) + ", " + p.words();
+                    const Answer<Floats> got = computed(p, width, 1);
+                    const Answer<Doubles> wanted = equations(p);
+                    if (steps == 1) expect_near(where, got, wanted, D_H_0);
+                    expect_near(where, got, wanted, PARTS, 1e-2);
+                    for (int threads : {2, 5})
+                        expect_same(where + ", " + std::to_string(threads) + " threads", computed(p, width, threads),
+                                    got);
+                    if (cell != Cell::gru && !reverse)
+                        expect_same(where + ", kept in place", computed(p, width, 3, Keep::in_place), got);
+                }
+}
+
 // gru without b_h, and backward with gradients of y alone.
 void check_absent(const Width& width) {
     for (Cell cell : all_cells) {
@@ -161,11 +184,12 @@ void check_row_alone(const Width& width) {
 
 // NaN and infinity give what the equations give, and stay in their row. A gate shut by infinity is 1e-38 here and 0 in
 // the equations, so infinity is not put where it meets such a gate.
-void check_not_finite(const Width& width) {
+void check_not_finite(const Width& width, bool rounded = false) {
     for (Cell cell : all_cells)
         for (const Integers& lengths : {Integers{3, 6, 0, 5, 6, 2, 4}, Integers{1, 1}})
             for (const float wrong : {NAN, INFINITY, -INFINITY}) {
-                const Problem clean = make_problem(cell, false, 17, 6, lengths);
+                Problem clean = make_problem(cell, false, 17, 6, lengths);
+                clean.rounded = rounded;
                 const int64_t row = clean.steps * clean.hidden; // where y of row 1 begins
                 Answer<Floats> before = computed(clean, width, 2);
                 auto check = [&](const char* where, Doubles Problem::* numbers, int64_t place, bool in_row) {
@@ -175,7 +199,7 @@ void check_not_finite(const Width& width) {
                         std::string(width.name) + ", " + std::to_string(wrong) + " in " + where + ", " + p.words();
                     Answer<Doubles> wanted = equations(p);
                     Answer<Floats> after = computed(p, width, 2);
-                    expect_near(what, after, wanted, in_row ? PARTS : KEPT);
+                    expect_near(what, after, wanted, in_row ? PARTS : KEPT, rounded ? 1e-2 : tolerance);
                     if (!in_row) return;
                     std::copy_n(before[Y].begin() + row, row, after[Y].begin() + row);
                     expect_same(what + ": another row's y", after[Y], before[Y]);
@@ -412,6 +436,11 @@ int main() {
         group(name + "multiply", [&] { check_multiply(width); });
         group(name + "helpers flush denormals as the caller does", [&] { check_rounding_mode(width); });
     }
+    for (const Width& width : rounding_widths()) {
+        group("against the equations with rounded factors", [&] { check_rounding(width); });
+        group("rounded: NaN and infinity pass through, in their row", [&] { check_not_finite(width, true); });
+    }
+    if (rounding() == nullptr) std::printf("left out, this processor has no tile registers: rounded factors\n");
     group("two threads call at once", check_two_callers);
     group("a stack of 128 KiB", check_small_stack);
     group("fork after use", check_fork);

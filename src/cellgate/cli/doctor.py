@@ -39,9 +39,10 @@ def _machine(*, counted: bool) -> Iterator[str]:
     yield row("python", f"{platform.python_version()} on {platform.platform()}")
     yield row("processor", f"{platform.machine()}, {cores}")
     if counted:
-        from cellgate.kernel import missing, widths
+        from cellgate.kernel import missing, rounds, widths
 
-        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())} (the first is used)")
+        tiles = "; bfloat16 tiles for running texts" if rounds() else ""
+        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())} (the first is used){tiles}")
 
 
 def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:

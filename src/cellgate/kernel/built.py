@@ -16,3 +16,8 @@ except ImportError as error:  # built for another machine, or a library of it is
 def widths() -> list[str]:
     """Names of the vector widths this processor can use, the one that is used first; empty where it is missing."""
     return [] if missing is not None else _native.widths()
+
+
+def rounds() -> bool:
+    """Whether this processor has steps that round the factors of their products to bfloat16."""
+    return missing is None and _native.rounds()

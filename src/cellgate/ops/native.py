@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
-from cellgate.kernel.built import missing
+from cellgate.kernel.built import missing, rounds
 from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
 from cellgate.ops.products import rounded
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
@@ -59,11 +59,11 @@ class Call(NamedTuple):
     reverse: bool
     threads: int
     width: int
-    """Place in `cellgate.kernel.widths()`."""
+    """Place in `cellgate.kernel.widths()`, or the steps that round the factors of their products."""
 
 
-def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, width: int = 0) -> Call:
-    """Lay the rows out."""
+def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, width: int | None = None) -> Call:
+    """Lay the rows out. `width`, where it is given, goes before what `products.multiplying` says."""
     index = x.index.contiguous() if isinstance(x, Rows) else None
     batch, steps, _ = x.shape
     lengths = None if lengths is None else lengths.contiguous()
@@ -71,6 +71,8 @@ def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, widt
         layout = _native.Layout(batch, steps, _address(lengths))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if width is None:
+        width = _native.ROUNDING if rounded() and rounds() else 0
     return Call(cell, layout, index, (batch, steps), reverse, torch.get_num_threads(), width)
 
 
