@@ -28,7 +28,7 @@ def main(folder: Path, threads: int) -> None:
     torch.manual_seed(config.train.seed)
     net = task.net(config, source, target)
     lengths = prepared.rows.columns["tokens"].lengths
-    data = RowFeed(prepared.rows, prepared.train, lengths, source.collate, target.collate)
+    data = RowFeed(prepared.rows, prepared.train, lengths, source.collate, target.collate, by_token=True)
     # What follows an epoch is no part of a step: nothing is judged there.
     events = fit(net, data, config.train, lambda: Verdict({}, 0.0, 0.0), folder / "checkpoint.safetensors")
     steps = (event for event in events if isinstance(event, Step))
