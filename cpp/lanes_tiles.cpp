@@ -1,9 +1,10 @@
 #define LANES 16
 #define BLOCK 16 // rows of a tile
 #define TILES
+#include "matrix_tiles.hpp"
 #include "steps.hpp"
 
 namespace cellgate {
 extern const Width width_avx512, width_tiles;
-const Width width_tiles = {"tiles", forward_any, backward_any, width_avx512.project, width_avx512.multiply};
+const Width width_tiles = {"tiles", forward_any, backward_any, width_avx512.project, multiply_tiles};
 } // namespace cellgate

@@ -104,8 +104,8 @@ struct Width {
 // How many there are; always at least one, the last is "plain".
 int widths(const Width** list);
 
-// Steps whose products round their factors to bfloat16, the first 16 bits of a float, and add in float32; `project` and
-// `multiply` round nothing. Null where this processor has no tile registers, or Linux does not lend them.
+// What rounds the factors of its products to bfloat16, the first 16 bits of a float, and adds in float32; `project`
+// rounds nothing. Null where this processor has no tile registers, or Linux does not lend them.
 const Width* rounding();
 
 // Whether `multiply` of the best width is quicker here than what torch links for it.

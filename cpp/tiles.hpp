@@ -36,6 +36,57 @@ inline void store_rounded(void* to, vec from) {
     std::memcpy(to, &value, sizeof value);
 }
 
+// Two rows of factors, each of LANES, as pairs.
+inline ints paired(vec one, vec other) {
+    return __builtin_convertvector(rounded(one), ints) | __builtin_convertvector(rounded(other), ints) << 16;
+}
+
+// Sixteen vectors, their rows made columns: what stands in vector i, place j comes to vector j, place i. Each round
+// interleaves halves, which turns the eight bits of (i, j) by one.
+inline void turn(ints (&rows)[16]) {
+    for (int round = 0; round < 4; round++) {
+        ints next[16];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            const ints one = rows[i], other = rows[i + 8];
+            next[2 * i] = __builtin_shufflevector(one, other, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            next[2 * i + 1] =
+                __builtin_shufflevector(one, other, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        std::memcpy(rows, next, sizeof rows);
+    }
+}
+
+// Of a matrix with strides: up to 16 lines of up to DEEP factors, line i's factor k at from[i * line + k * along]; the
+// lines' pairs of factors -> [line][pair], or turned [pair][line]. Zeros where the matrix ends.
+inline void pack_tile(const float* from, int64_t line, int64_t along, int64_t lines, int64_t depth, bool turned,
+                      uint16_t* to) {
+    ints pairs[16] = {};
+    bool by_line = true;
+    if (along == 1) {
+        for (int64_t i = 0; i < std::min<int64_t>(lines, 16); i++)
+            for (int64_t half = 0; half < 2 && half * LANES < depth; half++)
+                store_rounded(reinterpret_cast<uint16_t*>(&pairs[i]) + half * LANES,
+                              load(from + i * line + half * LANES, depth - half * LANES));
+    } else if (line == 1) {
+        by_line = false;
+        for (int64_t pair = 0; pair < 16 && 2 * pair < depth; pair++) {
+            const float* one = from + 2 * pair * along;
+            pairs[pair] = paired(load(one, lines), 2 * pair + 1 < depth ? load(one + along, lines) : vec{});
+        }
+    } else {
+        for (int64_t i = 0; i < std::min<int64_t>(lines, 16); i++)
+            for (int64_t half = 0; half < 2; half++) {
+                vec factors = {};
+                for (int64_t k = half * LANES; k < std::min(depth, (half + 1) * LANES); k++)
+                    factors[k % LANES] = from[i * line + k * along];
+                store_rounded(reinterpret_cast<uint16_t*>(&pairs[i]) + half * LANES, factors);
+            }
+    }
+    if (by_line == turned) turn(pairs);
+    std::memcpy(to, pairs, sizeof pairs);
+}
+
 // Rows that stand left of the weights, rounded, [row / 16][gate][chunk of H] tiles. Zeros where nothing is put.
 class Left {
   public:
@@ -89,16 +140,11 @@ constexpr int64_t panel_floats(int64_t gates, int64_t hidden, int64_t vectors) {
 
 // w_h [G*H, H] -> [chunk of H][gate] tiles for the units of one panel; what is past H are zeros.
 template <int G> void pack_forward(const float* w_h, int64_t hidden, int64_t panel, float* memory) {
-    const int64_t first = panel * LANES, count = std::min<int64_t>(LANES, hidden - first);
-    auto* to = reinterpret_cast<uint32_t*>(memory); // pairs of factors
-    for (int64_t chunk = 0; chunk < chunks(hidden); chunk++)
-        for (int g = 0; g < G; g++, to += FULL / 2)
-            for (int64_t u = 0; u < LANES; u++) {
-                uint32_t pairs[DEEP / 2] = {};
-                for (int64_t k = chunk * DEEP; u < count && k < std::min((chunk + 1) * DEEP, hidden); k += LANES)
-                    store_rounded(pairs + k % DEEP / 2, load(w_h + (g * hidden + first + u) * hidden + k, hidden - k));
-                for (int64_t pair = 0; pair < DEEP / 2; pair++) to[pair * LANES + u] = pairs[pair];
-            }
+    const int64_t first = panel * LANES;
+    auto* to = reinterpret_cast<uint16_t*>(memory);
+    for (int64_t k = 0; k < hidden; k += DEEP)
+        for (int g = 0; g < G; g++, to += FULL)
+            pack_tile(w_h + (g * hidden + first) * hidden + k, hidden, 1, hidden - first, hidden - k, true, to);
 }
 
 // w_h [G*H, H] -> [gate][chunk of H][V] tiles for units [first, first + V * LANES); what is past H are zeros.
@@ -106,17 +152,9 @@ inline void pack_backward(const float* w_h, int64_t gates, int64_t hidden, int64
                           float* memory) {
     auto* to = reinterpret_cast<uint16_t*>(memory);
     for (int64_t g = 0; g < gates; g++)
-        for (int64_t chunk = 0; chunk < chunks(hidden); chunk++)
-            for (int64_t unit = first; unit < first + vectors * LANES; unit += LANES)
-                for (int64_t k = chunk * DEEP; k < (chunk + 1) * DEEP; k += 2, to += 2 * LANES) {
-                    const float* from = w_h + (g * hidden + k) * hidden + unit;
-                    const vec one = k < hidden ? load(from, hidden - unit) : vec{};
-                    const vec other = k + 1 < hidden ? load(from + hidden, hidden - unit) : vec{};
-                    const ints low = __builtin_convertvector(rounded(one), ints);
-                    const ints high = __builtin_convertvector(rounded(other), ints);
-                    const ints pairs = low | high << 16;
-                    std::memcpy(to, &pairs, sizeof pairs);
-                }
+        for (int64_t k = 0; k < hidden; k += DEEP)
+            for (int64_t unit = first; unit < first + vectors * LANES; unit += LANES, to += FULL)
+                pack_tile(w_h + (g * hidden + k) * hidden + unit, 1, hidden, hidden - unit, hidden - k, true, to);
 }
 
 // As in products.hpp; what stands left is what was put.

@@ -66,6 +66,7 @@ def test_contestants_take_turns_and_the_record_is_drawn(monkeypatch: pytest.Monk
     record = generate.generate(Sizes(threads=1, rounds=2))
     assert record["training"].keys() == {"characters", "words"}
     assert record["training"]["words"]["rounds_kept"] == 2
+    assert record["training"]["words"]["ours_float32_tokens_per_second"] > 0
     trained, written = tables(grouped([record | STAMP]))
     assert [row[0] for row in trained.rows] == ["characters", "words"]
     assert "2,000 (target ≥ 1,700: reached)" in written.rows[0]

@@ -5,7 +5,7 @@ import torch
 
 from cellgate.kernel import rounds
 from cellgate.ops import Rows, State, Weights, lstm, peephole, rnn
-from cellgate.ops.products import multiplying, rounded
+from cellgate.ops.products import layers_round, multiplying, torch_rounds
 
 _LEFT = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).view(256, 256).sin().float()
 _EXACT = (_LEFT.double() @ _LEFT.double().t()).float()
@@ -18,9 +18,10 @@ def _error() -> float:
 def test_products_are_rounded_inside_and_whole_after():
     whole = _error()
     with multiplying("bfloat16"):
-        assert rounded()
+        assert torch_rounds()
         inside = _error()
-    assert not rounded()
+    assert not torch_rounds()
+    assert not layers_round()
     assert _error() == whole
     if torch.cpu.get_capabilities().get("avx512_bf16", False):  # elsewhere torch may keep float32
         assert 10 * whole < inside < 0.02 * float(_EXACT.abs().max())
@@ -28,13 +29,15 @@ def test_products_are_rounded_inside_and_whole_after():
 
 def test_float32_is_left_alone():
     with multiplying("float32"):
-        assert not rounded()
+        assert not torch_rounds()
+    assert not layers_round()
 
 
 def test_an_error_inside_leaves_products_whole():
     with pytest.raises(ZeroDivisionError), multiplying("bfloat16"):
         raise ZeroDivisionError
-    assert not rounded()
+    assert not torch_rounds()
+    assert not layers_round()
 
 
 @pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")
@@ -54,6 +57,12 @@ def test_a_step_is_that_of_rounded_weights_and_a_rounded_state(door, gates):
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
     whole, _ = door(x, Weights(**weights), State(h, c), backend="native")
     assert 1e-4 < (got - whole).abs().max() < 0.2
+
+
+def test_sizes_that_differ_are_rounded_by_the_kernel_alone():
+    with multiplying("auto", alike=False):
+        assert not torch_rounds()
+        assert layers_round() == rounds()
 
 
 @pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")

@@ -238,16 +238,18 @@ void check_project(const Width& width) {
             }
 }
 
-void check_multiply(const Width& width) {
-    const Problem numbers = make_problem(Cell::rnn, false, 300, 9, {9, 9});
+void check_multiply(const Width& width, bool rounded = false) {
+    Problem numbers = make_problem(Cell::rnn, false, 300, 9, {9, 9});
+    numbers.rounded = rounded;
     const Floats pool = floats(numbers.w_h), bias = floats(numbers.gates);
     for (int64_t rows : {0, 1, 5, 150})
         for (int64_t depth : {0, 1, 63, 300})
             for (int64_t columns : {0, 1, 64, 90})
-                for (bool left_turned : {false, true})
+                for (int left_turned : {0, 1, 2})
                     for (bool right_turned : {false, true}) {
                         Product p{rows, depth, columns, pool.data(), depth + 3, 1, pool.data() + 11, columns, 1};
-                        if (left_turned) p.left_row = 1, p.left_depth = rows + 1;
+                        if (left_turned == 1) p.left_row = 1, p.left_depth = rows + 1;
+                        if (left_turned == 2) p.left_row = 2 * depth + 1, p.left_depth = 2;
                         if (right_turned) p.right_depth = 1, p.right_column = depth + 2;
                         p.bias = left_turned ? nullptr : bias.data();
                         Floats out(size(rows * columns), NAN), shared(out);
@@ -260,8 +262,8 @@ void check_multiply(const Width& width) {
                             for (int64_t c = 0; c < columns; c++) {
                                 double sum = p.bias == nullptr ? 0 : p.bias[c];
                                 for (int64_t k = 0; k < depth; k++)
-                                    sum += double(p.left[r * p.left_row + k * p.left_depth]) *
-                                           p.right[k * p.right_depth + c * p.right_column];
+                                    sum += numbers.factor(p.left[r * p.left_row + k * p.left_depth]) *
+                                           numbers.factor(p.right[k * p.right_depth + c * p.right_column]);
                                 wanted.push_back(sum);
                             }
                         const std::string where = std::string(width.name) + ", multiply " + std::to_string(rows) +
@@ -438,6 +440,7 @@ int main() {
     }
     for (const Width& width : rounding_widths()) {
         group("against the equations with rounded factors", [&] { check_rounding(width); });
+        group("rounded: multiply", [&] { check_multiply(width, true); });
         group("rounded: NaN and infinity pass through, in their row", [&] { check_not_finite(width, true); });
     }
     if (rounding() == nullptr) std::printf("left out, this processor has no tile registers: rounded factors\n");

@@ -296,8 +296,8 @@ class TrainConfig(Options):
     threads: Count | None = None
     """CPU threads; none: all cores this process may use."""
     products: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers that a step's large products multiply, with float32 sums; auto: bfloat16 for a running text where the CPU
-    has it."""
+    """Numbers that a step's large products multiply, with float32 sums; auto: bfloat16 where the CPU is quicker with it
+    (beyond the recurrence for a running text only)."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Longest stretch of training that a kill can lose, in seconds."""
 

@@ -207,12 +207,13 @@ def generate(groups: Sequence[Group], named: Callable[[str], str]) -> list[Table
     for group in groups:
         newest = group.records[-1]
         for kind, told in newest["training"].items():
-            rates = (count(told[f"{name}_tokens_per_second"]) for name in ("ours", "torch"))
+            rates = (count(told[f"{name}_tokens_per_second"]) for name in ("ours", "ours_float32", "torch"))
             faster = _FASTER_THAN_TORCH.beside(told["ours_is_faster"], times)
             rows.append((kind, *rates, faster, number(newest["threads"]), *group.stamp(named)))
         cells = [cell(group, figure, target) for figure, target in _WRITING.items()]
         written.append((*cells, *group.stamp(named)))
-    head = ("tokens", "ours, tokens/s", "plain torch, tokens/s", "ours is faster", "threads", *STAMP)
+    rates = [f"{name} [tokens/s]" for name in ("ours", "ours in float32", "plain torch")]
+    head = ("tokens", *rates, "ours is faster", "threads", *STAMP)
     return [Table(head, tuple(rows)), Table((*(figure.heading for figure in _WRITING), *STAMP), tuple(written))]
 
 

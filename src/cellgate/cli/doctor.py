@@ -41,7 +41,7 @@ def _machine(*, counted: bool) -> Iterator[str]:
     if counted:
         from cellgate.kernel import missing, rounds, widths
 
-        tiles = "; bfloat16 tiles for running texts" if rounds() else ""
+        tiles = "; bfloat16 tiles for training" if rounds() else ""
         yield row("native kernel", missing or f"built; vectors: {', '.join(widths())} (the first is used){tiles}")
 
 

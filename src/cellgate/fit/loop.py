@@ -34,7 +34,6 @@ def fit(
     torch.set_num_threads(config.threads or usable_cores())
     keep_freed_memory()
     course = feed.course(config)
-    numbers = config.products if course.alike or config.products != "auto" else "float32"
     if not net.parameter_groups(config):
         _prepare(net, feed, config)
         net.eval()
@@ -54,7 +53,7 @@ def fit(
             batch = steps.batch(progress.place)
             _set_rates(optimizer, peaks, batch.pace, min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
-            with multiplying(numbers):
+            with multiplying(config.products, alike=course.alike):
                 loss, carried = _learn(net, optimizer, batch, progress.carried, config.clip)
             progress, seconds = progress.after_step(loss, carried), time.monotonic() - began
             try:

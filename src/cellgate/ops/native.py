@@ -13,9 +13,9 @@ from torch import Tensor
 
 from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
-from cellgate.kernel.built import missing, rounds
+from cellgate.kernel.built import missing
 from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
-from cellgate.ops.products import rounded
+from cellgate.ops.products import layers_round, torch_rounds
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
 
 if missing is None:
@@ -72,7 +72,7 @@ def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, widt
     except ValueError as error:
         raise UsageError(str(error)) from None
     if width is None:
-        width = _native.ROUNDING if rounded() and rounds() else 0
+        width = _native.ROUNDING if layers_round() else 0
     return Call(cell, layout, index, (batch, steps), reverse, torch.get_num_threads(), width)
 
 
@@ -90,7 +90,7 @@ def compute(call: Call, x: Inputs, weights: Weights, state: State) -> tuple[Tens
 
 def product(call: Call, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
     """Multiply left [M, K] by right [K, N], both of any strides, and add b [N] -> [M, N]."""
-    if not _native.own_products() or rounded():
+    if call.width != _native.ROUNDING and (torch_rounds() or not _native.own_products()):
         with torch.autocast("cpu", enabled=False):  # backward may be called under it
             return left @ right if b is None else torch.addmm(b, left, right)
     out = left.new_empty(left.shape[0], right.shape[1])
