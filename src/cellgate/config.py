@@ -212,6 +212,9 @@ class WriterConfig(Options):
     """Width of a layer's output."""
     last: Annotated[int, Field(ge=0)] = 0
     """Width of the last layer's output, which is mapped to a token's vector where it is another; 0: `hidden`."""
+    attention: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Tokens of its own past that one attention head looks back at; 0: none. No other task starts from a model that has
+    one."""
     softmax: Literal["auto", "full", "sampled"] = "auto"
     """Over all tokens, or in training over a sample of them (Jean et al. 2015); auto: sampled above 20,000 tokens."""
     samples: Count = 4_096

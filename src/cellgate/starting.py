@@ -35,6 +35,11 @@ def started(config: TaskConfig) -> TaskConfig:
     model = open_bundle(language)
     settings: Any = model.task.config.parse(dict(model.manifest["config"]), language)
     writer: WriterConfig = settings.writer
+    if writer.attention:
+        raise UsageError(
+            f"--from {language}: it has an attention head over {writer.attention} tokens, and an encoder has none: "
+            "train the language model with --writer.attention 0"
+        )
     if writer.last not in (0, writer.hidden) or writer.layers > _MOST_LAYERS:
         raise UsageError(
             f"--from {language}: it has {writer.layers} layers, the last one {writer.last or writer.hidden} wide; "

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cellgate.config import TrainConfig, WriterConfig
+from cellgate.nets.attention import Attention
 from cellgate.nets.dropout import drop_rows, dropped, locked, locked_types
 from cellgate.nets.net import Batches, Net, Tensors
 from cellgate.nets.sampled import WHOLE, Sample, sampled_loss
 from cellgate.nets.tables import Table
 from cellgate.ops import Inputs, Rows, State, Weights, init_weights, lstm
+from cellgate.ops.values import dense
 
 _SAMPLED = 20_000  # tokens above which a softmax over all of them would take most of a step
 _WHOLE = 2_048  # tokens up to which all are projected, whether they stand in a step or not
@@ -22,6 +24,7 @@ _WHOLE = 2_048  # tokens up to which all are projected, whether they stand in a 
 class Writer(Net):
     """tokens [B, T] -> vectors [B, T, D] -> LSTM layers -> [B, T, D] -> scores of V tokens, by the same vectors.
 
+    Above the layers may be a head that looks back at the text (`nets/attention.py`).
     Tied weights: Inan, Khosravi & Socher (2017), Press & Wolf (2017). What is dropped and penalised in training:
     Merity, Keskar & Socher, "Regularizing and optimizing LSTM language models" (2018).
     """
@@ -46,6 +49,9 @@ class Writer(Net):
         sampled = config.softmax == "sampled" or (config.softmax == "auto" and len(counts) > _SAMPLED)
         self._samples = (Sample(torch.tensor(counts), config.samples),) if sampled else ()
         self.samples = nn.ModuleList(self._samples)  # none or one
+        width = config.last or config.hidden
+        self._heads = (Attention(width, config.embedding, config.attention),) if config.attention else ()
+        self.heads = nn.ModuleList(self._heads)  # none or one, above the layers that read forward
 
     @property
     def streams(self) -> bool:
@@ -70,15 +76,14 @@ class Writer(Net):
         for place, layer in enumerate(self._weights):
             width = layer["w_h"].shape[1]
             state |= {f"layer{place}.{name}": torch.zeros(rows, width) for name in ("h", "c")}
+        for head in self._heads:
+            state |= head.initial_state(rows)
         return state
 
-    def _read(
-        self, x: Inputs, lengths: Tensor, state: Tensors, *, reverse: bool = False
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Outputs of the last layer [B, T, H], as they are and dropped, and the state after them."""
+    def _read(self, x: Inputs, lengths: Tensor, state: Tensors, *, reverse: bool = False) -> "_Read":
         config, layers = self.config, self._weights_back if reverse else self._weights
         after: dict[str, Tensor] = {}
-        y = thinned = torch.empty(0)
+        y, thinned, read = torch.empty(0), torch.empty(0), x
         for place, layer in enumerate(layers):
             weights = Weights(**layer)
             if self.training:
@@ -88,14 +93,18 @@ class Writer(Net):
             after |= {f"layer{place}.{name}": value for name, value in last._asdict().items() if value is not None}
             share = config.layer_dropout if place + 1 < len(layers) else config.output_dropout
             x = thinned = locked(y, share) if self.training else y
-        return y, thinned, after
+        vectors = _mapped(thinned, self._maps_back if reverse else self._maps)
+        for head in () if reverse else self._heads:
+            recalled, held = head(y, state[f"layer{len(layers) - 1}.h"], dense(read), lengths, state)
+            vectors, after = vectors + recalled, after | held
+        return _Read(y, thinned, vectors, after)
 
     def _foretold(self, x: Inputs, lengths: Tensor, state: Tensors, *, reverse: bool = False) -> "_Foretold":
-        y, thinned, after = self._read(x, lengths, state, reverse=reverse)
+        y, thinned, vectors, after = self._read(x, lengths, state, reverse=reverse)
         penalty = self.config.activation_penalty * thinned.square().mean()
         if y.shape[1] > 1:
             penalty = penalty + self.config.change_penalty * (y[:, 1:] - y[:, :-1]).square().mean()
-        return _Foretold(_mapped(thinned, self._maps_back if reverse else self._maps).flatten(0, 1), penalty, after)
+        return _Foretold(vectors.flatten(0, 1), penalty, after)
 
     def loss(self, inputs: Tensors, target: Tensors) -> Tensor:
         """As `continued`, from the beginning of a text."""
@@ -139,10 +148,11 @@ class Writer(Net):
         """Log-probabilities [B, T, V] of the token behind each, the last layer's outputs [B, T, H], and the state."""
         tokens, lengths = inputs["tokens"], inputs["lengths"]
         table = self.table.weight
-        y, _, after = self._read(F.embedding(tokens, table), lengths, state or self.initial_state(len(lengths)))
+        read = self._read(F.embedding(tokens, table), lengths, state or self.initial_state(len(lengths)))
         # One product of matrices, not one a row: a graph then reads the table as it is.
-        scores = F.linear(_mapped(y, self._maps).flatten(0, 1), table, self.bias)
-        return {"scores": F.log_softmax(scores, 1).view(*tokens.shape, len(self.bias)), "hidden": y}, after
+        scores = F.linear(read.vectors.flatten(0, 1), table, self.bias)
+        scores = F.log_softmax(scores, 1).view(*tokens.shape, len(self.bias))
+        return {"scores": scores, "hidden": read.y}, read.after
 
     def calibrate(
         self,
@@ -151,6 +161,18 @@ class Writer(Net):
     ) -> dict[str, float]:
         """Nothing is decided on dev."""
         return {}
+
+
+class _Read(NamedTuple):
+    """What one direction makes of the tokens."""
+
+    y: Tensor
+    """[B, T, H], outputs of the last layer."""
+    thinned: Tensor
+    """The same, dropped in training."""
+    vectors: Tensor
+    """[B, T, D], like those of the tokens that are next."""
+    after: dict[str, Tensor]
 
 
 class _Foretold(NamedTuple):
