@@ -45,10 +45,11 @@ class Sample(nn.Module):
         return F.pad(tokens, more, value=len(self.chances) - 1), F.pad(log_chances, more, value=math.inf)
 
 
-def sampled_loss(scores: Tensor, tokens: Tensor, log_chances: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy [nats] of `target` [N] by scores [N, C] of the sampled tokens [C].
+def sampled_loss(lessened: Tensor, tokens: Tensor, log_chances: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy [nats] of `target` [N] by scores [N, C] of the sampled tokens [C], less `log_chances`.
 
-    The true token of a row is there for certain, so that nothing is taken off its score.
+    The true token of a row is there for certain, so that what was taken off its score is given back; in place, for the
+    scores are the largest tensor of a step.
     """
     true = torch.searchsorted(tokens, target)
-    return F.cross_entropy((scores - log_chances).scatter_add(1, true[:, None], log_chances[true][:, None]), true)
+    return F.cross_entropy(lessened.scatter_add_(1, true[:, None], log_chances[true][:, None]), true)

@@ -127,7 +127,7 @@ class Writer(Net):
             own, output = found[: len(asked)], F.embedding(found[len(asked) :], rows)
         else:
             rows, own = self.table(asked)
-            sampled, log_chances, output = torch.arange(len(self.bias)), torch.zeros(()), rows
+            output = rows
         table = F.embedding(own, rows)
         if self.training:
             table = locked_types(drop_rows(table, config.token_dropout), config.embedding_dropout)
@@ -137,9 +137,11 @@ class Writer(Net):
             back = self._foretold(Rows(table, places[count:]), lengths, self.initial_state(count), reverse=True)
             foretold.append(back)
         vectors = torch.cat([each.vectors for each in foretold])
-        scores = torch.addmm(self.bias[sampled] if self._samples else self.bias, vectors, output.t())
-        whole = not self._samples
-        loss = F.cross_entropy(scores, wanted) if whole else sampled_loss(scores, sampled, log_chances, wanted)
+        if self._samples:
+            lessened = torch.addmm(self.bias[sampled] - log_chances, vectors, output.t())
+            loss = sampled_loss(lessened, sampled, log_chances, wanted)
+        else:
+            loss = F.cross_entropy(torch.addmm(self.bias, vectors, output.t()), wanted)
         if self.training:
             loss = loss + torch.stack([each.penalty for each in foretold]).mean()
         return loss, foretold[0].after
