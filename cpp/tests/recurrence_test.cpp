@@ -249,7 +249,7 @@ void check_multiply(const Width& width, bool rounded = false) {
                     for (bool right_turned : {false, true}) {
                         Product p{rows, depth, columns, pool.data(), depth + 3, 1, pool.data() + 11, columns, 1};
                         if (left_turned == 1) p.left_row = 1, p.left_depth = rows + 1;
-                        if (left_turned == 2) p.left_row = 2 * depth + 1, p.left_depth = 2;
+                        if (left_turned == 2) p.left_row = depth + 4, p.left_depth = 2;
                         if (right_turned) p.right_depth = 1, p.right_column = depth + 2;
                         p.bias = left_turned ? nullptr : bias.data();
                         Floats out(size(rows * columns), NAN), shared(out);
