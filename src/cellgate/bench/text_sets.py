@@ -17,7 +17,7 @@ def _tiny_shakespeare(folder: Path, made: Path) -> SetFiles:
     end = len(text) * (_TENTH - 1) // _TENTH
     (made / "train.txt").write_text(text[:end], "utf-8")
     (made / "test.txt").write_text(text[end:], "utf-8")
-    flags = ("--text.unit", "character", "--train.dev-fraction", "0.05", "--train.epochs", "6")
+    flags = ("--text.unit", "character", "--train.dev-fraction", "0.05")
     return SetFiles(made / "train.txt", None, made / "test.txt", flags)
 
 
