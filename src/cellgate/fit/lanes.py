@@ -16,7 +16,7 @@ from cellgate.fit.feed import Batch, Course, EpochBatches, Feed, Verdict
 from cellgate.metrics import running_metrics
 from cellgate.nets.net import Net
 
-_USUAL_TOKENS = 6_500_000  # read in all epochs together, where their number is left to us
+_USUAL_TOKENS = 5_000_000  # read in all epochs together, where their number is left to us
 _SHORTEST = 8  # tokens of a lane's part
 _SHORT = 0.05  # share of the steps that are half as long as the others
 _SPREAD = 4  # tokens by which the lengths of steps differ, one standard deviation
