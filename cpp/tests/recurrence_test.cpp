@@ -124,11 +124,12 @@ void check_equations(const Case& one) {
 // What rounds its factors computes the equations with rounded factors. A number that the kernel and the equations have
 // to 1e-7 of each other may be rounded to two neighbours, so what comes behind the first product is held to less.
 void check_rounding(const Width& width) {
-    for (const Integers& lengths : {Integers(19, 1), Integers(3, 1), Integers{7, 0, 3, 8, 1, 5}, Integers(40, 4)})
+    for (const Integers& lengths : {Integers(19, 1), Integers(3, 1), Integers{7, 0, 3, 8, 1, 5}, Integers(20, 2)})
         for (int64_t hidden : {1, 17, 64, 90, 400})
             for (Cell cell : all_cells)
                 for (bool reverse : {false, true}) {
                     const int64_t steps = *std::max_element(lengths.begin(), lengths.end());
+                    if (hidden > 100 && (steps > 1 || reverse)) continue; // for the time it takes
                     Problem p = make_problem(cell, reverse, hidden, steps, lengths, reverse);
                     p.rounded = true;
                     const std::string where = std::string(width.name) + ", " + p.words();
