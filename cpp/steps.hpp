@@ -7,22 +7,22 @@
 namespace cellgate {
 namespace {
 
-void forward_any(const Forward& call, int threads) {
-    switch (call.cell) {
-    case Cell::lstm: return forward<Lstm>(call, threads);
-    case Cell::gru: return forward<Gru>(call, threads);
-    case Cell::rnn: return forward<Rnn>(call, threads);
-    case Cell::peephole: return forward<Peephole>(call, threads);
+// Call work(C()) with the equations of a cell.
+template <class Work> void with_cell(Cell cell, Work&& work) {
+    switch (cell) {
+    case Cell::lstm: return work(Lstm());
+    case Cell::gru: return work(Gru());
+    case Cell::rnn: return work(Rnn());
+    case Cell::peephole: return work(Peephole());
     }
 }
 
+void forward_any(const Forward& call, int threads) {
+    with_cell(call.cell, [&](auto cell) { forward<decltype(cell)>(call, threads); });
+}
+
 void backward_any(const Backward& call, int threads) {
-    switch (call.cell) {
-    case Cell::lstm: return backward<Lstm>(call, threads);
-    case Cell::gru: return backward<Gru>(call, threads);
-    case Cell::rnn: return backward<Rnn>(call, threads);
-    case Cell::peephole: return backward<Peephole>(call, threads);
-    }
+    with_cell(call.cell, [&](auto cell) { backward<decltype(cell)>(call, threads); });
 }
 
 } // namespace
