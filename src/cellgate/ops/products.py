@@ -1,4 +1,4 @@
-"""What numbers the products of large matrices multiply on a CPU: float32, or their first 8 bits (bfloat16).
+"""What numbers the products of large matrices multiply on a CPU: float32, or bfloat16, which has 8 bits of the 24.
 
 There are the recurrence's own products, which the native kernel rounds in tile registers where a processor has them,
 and all others, which go through torch (oneDNN).
