@@ -48,19 +48,19 @@ class Layout {
     std::vector<int64_t> lengths_, starts_;
 };
 
-constexpr int ROUNDING = -1; // in place of a width's number
+constexpr int ROUNDING = -1; // in place of a width's number: the best of those that round
 
 const Width& width(int number) {
     const Width* list;
-    if (number == ROUNDING && rounding() != nullptr) return *rounding();
+    if (number == ROUNDING && rounding_widths(&list) > 0) return list[0];
     const int count = widths(&list);
     if (number < 0 || number >= count) throw nb::value_error("width: no such number");
     return list[number];
 }
 
-std::vector<std::string> width_names() {
+std::vector<std::string> width_names(int (*found)(const Width**)) {
     const Width* list;
-    const int count = widths(&list);
+    const int count = found(&list);
     std::vector<std::string> names;
     for (int i = 0; i < count; i++) names.emplace_back(list[i].name);
     return names;
@@ -139,9 +139,9 @@ NB_MODULE(_native, m) {
         PyBuffer_Release(&view);
         return address;
     });
-    m.def("widths", &width_names);
+    m.def("widths", [] { return width_names(widths); });
     m.attr("ROUNDING") = ROUNDING;
-    m.def("rounds", [] { return rounding() != nullptr; });
+    m.def("rounding_widths", [] { return width_names(rounding_widths); });
     m.def("own_products", &own_products);
     m.def("forward", &run_forward);
     m.def("backward", &run_backward);

@@ -8,8 +8,8 @@
 #include "memory.hpp"
 #include "recurrence.hpp"
 #include "threads.hpp"
-#ifdef TILES
-#include "tiles.hpp"
+#ifdef ROUNDED
+#include "rounded.hpp"
 #else
 #include "products.hpp"
 #endif

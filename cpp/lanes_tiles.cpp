@@ -1,10 +1,12 @@
 #define LANES 16
 #define BLOCK 16 // rows of a tile
-#define TILES
-#include "matrix_tiles.hpp"
+#define ROUNDED
+#include "tiles.hpp"
+
+#include "matrix_rounded.hpp"
 #include "steps.hpp"
 
 namespace cellgate {
 extern const Width width_avx512, width_tiles;
-const Width width_tiles = {"tiles", forward_any, backward_any, width_avx512.project, multiply_tiles};
+const Width width_tiles = {"tiles", forward_any, backward_any, width_avx512.project, multiply_rounded};
 } // namespace cellgate

@@ -104,9 +104,9 @@ struct Width {
 // How many there are; always at least one, the last is "plain".
 int widths(const Width** list);
 
-// What rounds the factors of its products to bfloat16, the first 16 bits of a float, and adds in float32; `project`
-// rounds nothing. Null where this processor has no tile registers, or Linux does not lend them.
-const Width* rounding();
+// Those that round the factors of products to bfloat16, the first 16 bits of a float, and add in float32, best first;
+// their `project` rounds nothing. None where this processor has no instructions for it, or Linux does not lend them.
+int rounding_widths(const Width** list);
 
 // Whether `multiply` of the best width is quicker here than what torch links for it.
 bool own_products();

@@ -1,15 +1,17 @@
 // Which vector widths this processor has.
 #include "recurrence.hpp"
 
-#if defined(CELLGATE_TILES)
+#if defined(CELLGATE_PAIRS)
 #include <cpuid.h>
+#endif
+#if defined(CELLGATE_TILES)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
 namespace cellgate {
 
-extern const Width width_plain, width_avx2, width_avx512, width_tiles;
+extern const Width width_plain, width_avx2, width_avx512, width_pairs, width_tiles;
 
 int widths(const Width** list) {
     static Width found[3];
@@ -29,35 +31,48 @@ int widths(const Width** list) {
     return count;
 }
 
-#if defined(CELLGATE_TILES)
 namespace {
+
+#if defined(CELLGATE_PAIRS)
+bool has_pairs() {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+}
+#endif
+
+#if defined(CELLGATE_TILES)
+bool has_tiles() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const bool tiles = d >> 24 & 1, of_bfloat16 = d >> 22 & 1;
+    return tiles && of_bfloat16;
+}
 
 // Linux lends a process the registers that it asks for: 8 KB more of a thread to save.
 bool lent_tiles() {
     constexpr long ask = 0x1023, tile_data = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, ask, tile_data) == 0;
 }
-
-bool has_tiles() {
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-    const bool tiles = d >> 24 & 1, of_bfloat16 = d >> 22 & 1;
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
-    const bool rounds = a >> 5 & 1; // vectors to bfloat16
-    return tiles && of_bfloat16 && rounds;
-}
+#endif
 
 } // namespace
-#endif
 
-const Width* rounding() {
+int rounding_widths(const Width** list) {
+    static Width found[2];
+    static const int count = [] {
+        int n = 0;
+#if defined(CELLGATE_PAIRS)
+        const Width* exact;
+        if (widths(&exact) < 3 || !has_pairs()) return n; // AVX-512 besides; tiles are filled by what makes pairs
 #if defined(CELLGATE_TILES)
-    const Width* list;
-    static const bool found = widths(&list) > 2 && has_tiles() && lent_tiles(); // AVX-512 besides
-    return found ? &width_tiles : nullptr;
-#else
-    return nullptr;
+        if (has_tiles() && lent_tiles()) found[n++] = width_tiles;
 #endif
+        found[n++] = width_pairs;
+#endif
+        return n;
+    }();
+    *list = found;
+    return count;
 }
 
 // torch links MKL on x86, which takes its AVX-512 path on Intel's processors only.

@@ -3,44 +3,63 @@
 import pytest
 import torch
 
-from cellgate.kernel import rounds
+from cellgate.errors import UsageError
+from cellgate.kernel import rounding_widths
 from cellgate.ops import Rows, State, Weights, lstm, peephole, rnn
-from cellgate.ops.products import layers_round, multiplying, torch_rounds
+from cellgate.ops.products import linear, multiplying
 
 _LEFT = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).view(256, 256).sin().float()
 _EXACT = (_LEFT.double() @ _LEFT.double().t()).float()
 
 
 def _error() -> float:
-    return float((_LEFT @ _LEFT.t() - _EXACT).abs().max())
+    return float((linear(_LEFT, _LEFT) - _EXACT).abs().max())
 
 
 def test_products_are_rounded_inside_and_whole_after():
     whole = _error()
-    with multiplying("bfloat16"):
-        assert torch_rounds()
+    with multiplying("auto"):
         inside = _error()
-    assert not torch_rounds()
-    assert not layers_round()
+        with multiplying("float32"):
+            assert _error() == whole
+        assert _error() == inside
     assert _error() == whole
-    if torch.cpu.get_capabilities().get("avx512_bf16", False):  # elsewhere torch may keep float32
+    if rounding_widths():
         assert 10 * whole < inside < 0.02 * float(_EXACT.abs().max())
-
-
-def test_float32_is_left_alone():
-    with multiplying("float32"):
-        assert not torch_rounds()
-    assert not layers_round()
+    else:
+        assert inside == whole
 
 
 def test_an_error_inside_leaves_products_whole():
-    with pytest.raises(ZeroDivisionError), multiplying("bfloat16"):
+    whole = _error()
+    with pytest.raises(ZeroDivisionError), multiplying("auto"):
         raise ZeroDivisionError
-    assert not torch_rounds()
-    assert not layers_round()
+    assert _error() == whole
 
 
-@pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")
+@pytest.mark.parametrize("shape", [(7, 30), (3, 5, 30)])
+@pytest.mark.parametrize("has_b", [True, False])
+def test_linear_is_torchs(shape, has_b):
+    torch.manual_seed(0)
+    x, weight = torch.randn(shape, requires_grad=True), torch.randn(11, 30, requires_grad=True)
+    b = torch.randn(11, requires_grad=True) if has_b else None
+    parts = [x, weight] if b is None else [x, weight, b]
+    found = []
+    for door in (linear, torch.nn.functional.linear):
+        y = door(x, weight, b)
+        found.append([y, *torch.autograd.grad(y.sin().sum(), parts)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_linear_has_no_gradients_of_gradients():
+    x, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
+    if type(linear(x, weight).grad_fn).__name__ == "_LinearBackward":  # the kernel is built
+        with pytest.raises(UsageError, match="no gradients of gradients"):
+            torch.autograd.grad(linear(x, weight).sin().sum(), x, create_graph=True)
+
+
+@pytest.mark.skipif(not rounding_widths(), reason="this processor has no bfloat16")
 @pytest.mark.parametrize(("door", "gates"), [(lstm, 4), (rnn, 1), (peephole, 4)])
 def test_a_step_is_that_of_rounded_weights_and_a_rounded_state(door, gates):
     torch.manual_seed(0)
@@ -50,7 +69,7 @@ def test_a_step_is_that_of_rounded_weights_and_a_rounded_state(door, gates):
         weights["p"] = torch.randn(3, 50)
     has_memory = door in (lstm, peephole)
     h, c, x = torch.randn(3, 50), torch.randn(3, 50) if has_memory else None, torch.randn(3, 1, 7)
-    with multiplying("bfloat16"):
+    with multiplying("auto"):
         got, _ = door(x, Weights(**weights), State(h, c), backend="native")
     rounded_weights = weights | {"w_h": weights["w_h"].bfloat16().float()}
     wanted, _ = door(x, Weights(**rounded_weights), State(h.bfloat16().float(), c), backend="reference")
@@ -59,13 +78,7 @@ def test_a_step_is_that_of_rounded_weights_and_a_rounded_state(door, gates):
     assert 1e-4 < (got - whole).abs().max() < 0.2
 
 
-def test_sizes_that_differ_are_rounded_by_the_kernel_alone():
-    with multiplying("auto", alike=False):
-        assert not torch_rounds()
-        assert layers_round() == rounds()
-
-
-@pytest.mark.skipif(not rounds(), reason="this processor has no tile registers")
+@pytest.mark.skipif(not rounding_widths(), reason="this processor has no bfloat16")
 def test_gradients_are_near_those_of_whole_factors_and_asked_for_outside_are_rounded_too():
     """A call's backward does as its forward did, wherever it is asked for."""
     torch.manual_seed(0)
@@ -73,10 +86,10 @@ def test_gradients_are_near_those_of_whole_factors_and_asked_for_outside_are_rou
     weights = Weights(*(torch.randn(size, requires_grad=True) for size in ((4 * 40, 20), (4 * 40, 40), (4 * 40,))))
     state, lengths = State(torch.zeros(20, 40), torch.zeros(20, 40)), torch.arange(11, 31)
     found = {}
-    for numbers in ("float32", "bfloat16"):
+    for numbers in ("float32", "auto"):
         with multiplying(numbers):
             y, _ = lstm(Rows(x, index), weights._replace(w_h=weights.w_h * 0.1), state, lengths)
         found[numbers] = torch.autograd.grad(y.sin().sum(), [x, weights.w_x, weights.w_h, weights.b])
-    for whole, rough in zip(found["float32"], found["bfloat16"], strict=True):
+    for whole, rough in zip(found["float32"], found["auto"], strict=True):
         difference = (whole - rough).norm() / whole.norm()
         assert 1e-4 < difference < 0.03

@@ -226,9 +226,11 @@ inline std::vector<Width> all_widths() {
     return std::vector<Width>(list, list + count);
 }
 
-// Widths that round factors: one or none.
-inline std::vector<Width> rounding_widths() {
-    return rounding() == nullptr ? std::vector<Width>{} : std::vector<Width>{*rounding()};
+// Widths that round factors; may be none.
+inline std::vector<Width> all_rounding_widths() {
+    const Width* list;
+    const int count = rounding_widths(&list);
+    return std::vector<Width>(list, list + count);
 }
 
 enum class Keep { apart, in_place, nothing };

@@ -439,12 +439,13 @@ int main() {
         group(name + "multiply", [&] { check_multiply(width); });
         group(name + "helpers flush denormals as the caller does", [&] { check_rounding_mode(width); });
     }
-    for (const Width& width : rounding_widths()) {
-        group("against the equations with rounded factors", [&] { check_rounding(width); });
-        group("rounded: multiply", [&] { check_multiply(width, true); });
-        group("rounded: NaN and infinity pass through, in their row", [&] { check_not_finite(width, true); });
+    for (const Width& width : all_rounding_widths()) {
+        const std::string name = std::string(width.name) + ": ";
+        group(name + "against the equations with rounded factors", [&] { check_rounding(width); });
+        group(name + "multiply", [&] { check_multiply(width, true); });
+        group(name + "NaN and infinity pass through, in their row", [&] { check_not_finite(width, true); });
     }
-    if (rounding() == nullptr) std::printf("left out, this processor has no tile registers: rounded factors\n");
+    if (all_rounding_widths().empty()) std::printf("left out, this processor has no bfloat16: rounded factors\n");
     group("two threads call at once", check_two_callers);
     group("a stack of 128 KiB", check_small_stack);
     group("fork after use", check_fork);

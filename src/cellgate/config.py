@@ -298,9 +298,9 @@ class TrainConfig(Options):
     """Share of the rows, or of a running text, held out as dev where no dev file is given."""
     threads: Count | None = None
     """CPU threads; none: all cores this process may use."""
-    products: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Numbers that a step's large products multiply, with float32 sums; auto: bfloat16 where the CPU is quicker with it
-    (beyond the recurrence for a running text only)."""
+    products: Literal["auto", "float32"] = "auto"
+    """Numbers that a step's large products multiply, with float32 sums; auto: bfloat16 where the CPU has instructions
+    for it (`cellgate doctor` says so)."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Longest stretch of training that a kill can lose, in seconds."""
 

@@ -39,10 +39,11 @@ def _machine(*, counted: bool) -> Iterator[str]:
     yield row("python", f"{platform.python_version()} on {platform.platform()}")
     yield row("processor", f"{platform.machine()}, {cores}")
     if counted:
-        from cellgate.kernel import missing, rounds, widths
+        from cellgate.kernel import missing, rounding_widths, widths
 
-        tiles = "; bfloat16 tiles for training" if rounds() else ""
-        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())} (the first is used){tiles}")
+        rounded = ", ".join(rounding_widths())
+        rounded = f"; for training, of bfloat16: {rounded}" if rounded else ""
+        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())}{rounded} (the first is used)")
 
 
 def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:

@@ -38,7 +38,6 @@ class Course:
     steps: int
     rows: int  # a step, at most
     steps_of: Callable[[int], EpochBatches]
-    alike: bool = False  # batches have few shapes, so what is compiled for one is used again
 
 
 class Feed(ABC):

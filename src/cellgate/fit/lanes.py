@@ -20,7 +20,6 @@ _USUAL_TOKENS = 5_000_000  # read in all epochs together, where their number is 
 _SHORTEST = 8  # tokens of a lane's part
 _SHORT = 0.05  # share of the steps that are half as long as the others
 _SPREAD = 4  # tokens by which the lengths of steps differ, one standard deviation
-_WHOLE = 4  # tokens that lengths of steps are multiples of: products of few shapes are compiled once
 _DEV_LANES, _DEV_STEP = 8, 64
 
 
@@ -49,7 +48,7 @@ class Lanes(Feed):
             return EpochBatches(len(ends) - 1, lambda place: _batch(text, lanes, ends, place, usual))
 
         counts = [len(_ends(tokens // lanes, usual, config.seed, epoch)) - 1 for epoch in range(epochs)]
-        return Course(epochs, min(sum(counts), config.max_steps or sum(counts)), lanes, steps_of, alike=True)
+        return Course(epochs, min(sum(counts), config.max_steps or sum(counts)), lanes, steps_of)
 
     def first_look(self, config: TrainConfig) -> Iterator[tuple[Mapping[str, Array], Mapping[str, Array]]]:  # noqa: ARG002
         """Nothing: a net that writes needs sizes alone."""
@@ -63,7 +62,7 @@ def _ends(length: int, usual: int, seed: int, epoch: int) -> Ints:
     while ends[-1] < length:
         base = usual / 2 if random.random() < _SHORT else usual
         length_of_step = random.normal(base, min(_SPREAD, usual / 8))
-        ends.append(ends[-1] + max(_SHORTEST, _WHOLE * round(length_of_step / _WHOLE)))
+        ends.append(ends[-1] + max(_SHORTEST, round(length_of_step)))
     ends[-1] = length
     if len(ends) > 2 and length - ends[-2] < _SHORTEST:
         del ends[-2]

@@ -53,7 +53,7 @@ def fit(
             batch = steps.batch(progress.place)
             _set_rates(optimizer, peaks, batch.pace, min(1.0, progress.step / course.steps))
             _seed(config.seed, progress.step + 1)
-            with multiplying(config.products, alike=course.alike):
+            with multiplying(config.products):
                 loss, carried = _learn(net, optimizer, batch, progress.carried, config.clip)
             progress, seconds = progress.after_step(loss, carried), time.monotonic() - began
             try:

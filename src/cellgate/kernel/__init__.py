@@ -8,6 +8,6 @@ cpp/; docs/kernel.md says how it works and what it reaches.
 """
 
 from cellgate.kernel.arrays import State, Weights, gru, lstm, peephole, rnn
-from cellgate.kernel.built import missing, rounds, widths
+from cellgate.kernel.built import missing, rounding_widths, widths
 
-__all__ = ["State", "Weights", "gru", "lstm", "missing", "peephole", "rnn", "rounds", "widths"]
+__all__ = ["State", "Weights", "gru", "lstm", "missing", "peephole", "rnn", "rounding_widths", "widths"]

@@ -18,6 +18,6 @@ def widths() -> list[str]:
     return [] if missing is not None else _native.widths()
 
 
-def rounds() -> bool:
-    """Whether this processor has steps that round the factors of their products to bfloat16."""
-    return missing is None and _native.rounds()
+def rounding_widths() -> list[str]:
+    """Likewise of those whose products round their factors to bfloat16."""
+    return [] if missing is not None else _native.rounding_widths()

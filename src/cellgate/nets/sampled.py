@@ -4,13 +4,10 @@ With 20,000 tokens by Zipf's law, 512 in a step and 4,096 drawn, the gradients o
 those of the softmax over all.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WHOLE = 128  # what a step's numbers of tokens are multiples of: products of few shapes are compiled once
 _FLATTER = 0.75  # exponent of a token's frequency by which it is drawn
 
 
@@ -33,16 +30,11 @@ class Sample(nn.Module):
         self.register_buffer("chances", flat / flat.sum(), persistent=False)
 
     def forward(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Distinct tokens [C], rising, those of `target` [N] among them, and the logarithm of their chances [C].
-
-        Behind them the last token is repeated, as one that has no share of the sum, up to a multiple of 128.
-        """
+        """Distinct tokens [C], rising, those of `target` [N] among them, and the logarithm of their chances [C]."""
         drawn = torch.multinomial(self.chances, self.draws, replacement=True)
         tokens = torch.unique(torch.cat([target, drawn]))
         missed = len(target) * torch.log1p(-self.frequency[tokens]) + self.draws * torch.log1p(-self.chances[tokens])
-        more = (0, -len(tokens) % WHOLE)
-        log_chances = torch.log(-torch.expm1(missed)).float()
-        return F.pad(tokens, more, value=len(self.chances) - 1), F.pad(log_chances, more, value=math.inf)
+        return tokens, torch.log(-torch.expm1(missed)).float()
 
 
 def sampled_loss(lessened: Tensor, tokens: Tensor, log_chances: Tensor, target: Tensor) -> Tensor:

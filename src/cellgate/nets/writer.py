@@ -12,9 +12,10 @@ from cellgate.config import TrainConfig, WriterConfig
 from cellgate.nets.attention import Attention
 from cellgate.nets.dropout import drop_rows, dropped, locked, locked_types
 from cellgate.nets.net import Batches, Net, Tensors
-from cellgate.nets.sampled import WHOLE, Sample, sampled_loss
+from cellgate.nets.sampled import Sample, sampled_loss
 from cellgate.nets.tables import Table
 from cellgate.ops import Inputs, Rows, State, Weights, init_weights, lstm
+from cellgate.ops.products import linear
 from cellgate.ops.values import dense
 
 _SAMPLED = 20_000  # tokens above which a softmax over all of them would take most of a step
@@ -120,7 +121,9 @@ class Writer(Net):
         if config.directions == 2:
             read, wanted = torch.cat([tokens, target["next"]]), torch.cat([target["next"], tokens])
         wanted = wanted.flatten()
-        asked, places = (torch.arange(len(self.bias)), read) if len(self.bias) <= _WHOLE else _distinct(read)
+        asked, places = torch.arange(len(self.bias)), read
+        if len(asked) > _WHOLE:
+            asked, places = torch.unique(read, return_inverse=True)
         if self._samples:
             sampled, log_chances = self._samples[0](wanted)
             rows, found = self.table(torch.cat([asked, sampled]))
@@ -138,10 +141,10 @@ class Writer(Net):
             foretold.append(back)
         vectors = torch.cat([each.vectors for each in foretold])
         if self._samples:
-            lessened = torch.addmm(self.bias[sampled] - log_chances, vectors, output.t())
+            lessened = linear(vectors, output, self.bias[sampled] - log_chances)
             loss = sampled_loss(lessened, sampled, log_chances, wanted)
         else:
-            loss = F.cross_entropy(torch.addmm(self.bias, vectors, output.t()), wanted)
+            loss = F.cross_entropy(linear(vectors, output, self.bias), wanted)
         if self.training:
             loss = loss + torch.stack([each.penalty for each in foretold]).mean()
         return loss, foretold[0].after
@@ -204,11 +207,5 @@ def _map(config: WriterConfig) -> tuple[nn.Linear, ...]:
 def _mapped(y: Tensor, maps: tuple[nn.Linear, ...]) -> Tensor:
     """Outputs [..., H] as vectors like those of tokens [..., D]."""
     for each in maps:
-        y = each(y)
+        y = linear(y, each.weight)
     return y
-
-
-def _distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """The tokens that occur, with some that do not behind them, and where each stands among them."""
-    found, places = torch.unique(tokens, return_inverse=True)
-    return F.pad(found, (0, -len(found) % WHOLE)), places

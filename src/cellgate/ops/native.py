@@ -15,7 +15,8 @@ from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
 from cellgate.kernel.built import missing
 from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
-from cellgate.ops.products import layers_round, torch_rounds
+from cellgate.ops import products
+from cellgate.ops.products import product
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
 
 if missing is None:
@@ -72,7 +73,7 @@ def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, widt
     except ValueError as error:
         raise UsageError(str(error)) from None
     if width is None:
-        width = _native.ROUNDING if layers_round() else 0
+        width = products.width()
     return Call(cell, layout, index, (batch, steps), reverse, torch.get_num_threads(), width)
 
 
@@ -86,21 +87,6 @@ def compute(call: Call, x: Inputs, weights: Weights, state: State) -> tuple[Tens
     # Not a node that will never be asked for gradients: it costs 10 us.
     gates, _ = project(call, data, weights.w_x, weights.b)
     return recur(call, gates, weights, state, None)
-
-
-def product(call: Call, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
-    """Multiply left [M, K] by right [K, N], both of any strides, and add b [N] -> [M, N]."""
-    if call.width != _native.ROUNDING and (torch_rounds() or not _native.own_products()):
-        with torch.autocast("cpu", enabled=False):  # backward may be called under it
-            return left @ right if b is None else torch.addmm(b, left, right)
-    out = left.new_empty(left.shape[0], right.shape[1])
-    b = _whole(b)
-    _native.multiply(
-        call.width, call.threads, len(left), len(right), right.shape[1],
-        _address(left), left.stride(0), left.stride(1), _address(right), right.stride(0), right.stride(1),
-        _address(b), _address(out),
-    )  # fmt: skip
-    return out
 
 
 class Kept(NamedTuple):
@@ -131,7 +117,7 @@ def project(call: Call, x: Tensor, w_x: Tensor, b: Tensor, room: int = 0) -> tup
         strides = x.stride(0), x.stride(1), depth + room
         _native.gather(call.layout, depth, *strides, _address(x), _address(inputs), call.threads)
     if len(inputs) > FEW:
-        return product(call, inputs[:, :depth], w_x.t(), b), inputs
+        return product(call.width, call.threads, inputs[:, :depth], w_x.t(), b), inputs
     gates, inputs, w_x, b = x.new_empty(len(inputs), len(b)), inputs.contiguous(), w_x.contiguous(), b.contiguous()
     _native.project(
         call.width, call.threads, _address(inputs), len(inputs), inputs.stride(0), _address(w_x), _address(b),
@@ -246,7 +232,7 @@ class _Layer(torch.autograd.Function):
         d_x = None
         if ctx.needs_input_grad[1]:
             w_x = w_x.roll(w_h.shape[1], 0) if ctx.call.cell == "gru" else w_x
-            d_x = _unfolded(ctx.call, product(ctx.call, d_gates, w_x))
+            d_x = _unfolded(ctx.call, product(ctx.call.width, ctx.call.threads, d_gates, w_x))
         return None, d_x, *d_weights._replace(p=back.p), back.h, back.c
 
 
@@ -255,11 +241,11 @@ def _gradients(call: Call, d_gates: Tensor, inputs: Tensor, before: Tensor, weig
     d_b = d_gates.sum(0)
     if call.table_index is None:
         depth = weights.w_x.shape[1]
-        d_joined = product(call, d_gates.t(), inputs)
+        d_joined = product(call.width, call.threads, d_gates.t(), inputs)
         return d_gates, Weights(d_joined[:, :depth], d_joined[:, depth:], d_b)
-    d_w_h = product(call, d_gates.t(), before)
+    d_w_h = product(call.width, call.threads, d_gates.t(), before)
     d_gates = _by_table_row(call, d_gates, len(inputs))
-    return d_gates, Weights(product(call, d_gates.t(), inputs), d_w_h, d_b)
+    return d_gates, Weights(product(call.width, call.threads, d_gates.t(), inputs), d_w_h, d_b)
 
 
 def _gru_gradients(
@@ -269,10 +255,10 @@ def _gru_gradients(
     hidden = weights.w_h.shape[1]
     d_input, d_hidden = d_gates[:, :-hidden], d_gates[:, hidden:]
     d_b, d_b_h = d_input.sum(0), None if weights.b_h is None else d_gates[:, -hidden:].sum(0)
-    d_w_h = product(call, d_hidden.t(), before)
+    d_w_h = product(call.width, call.threads, d_hidden.t(), before)
     if call.table_index is not None:
         d_input = _by_table_row(call, d_input, len(inputs))
-    d_w_x = product(call, d_input.t(), inputs[:, : weights.w_x.shape[1]])
+    d_w_x = product(call.width, call.threads, d_input.t(), inputs[:, : weights.w_x.shape[1]])
     # n, r, z here; r, z, n in the weights.
     return d_input, Weights(d_w_x.roll(-hidden, 0), d_w_h, d_b.roll(-hidden), d_b_h)
 

@@ -1,46 +1,86 @@
-"""What numbers the products of large matrices multiply on a CPU: float32, or bfloat16, which has 8 bits of the 24.
+"""Products of large matrices on a CPU, in training: by the native kernel, which rounds factors to bfloat16 where that
+is quicker.
 
-There are the recurrence's own products, which the native kernel rounds in tile registers where a processor has them,
-and all others, which go through torch (oneDNN).
+bfloat16 has 8 of float32's 24 bits. Sums are of float32 either way; docs/kernel.md tells more.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from cellgate.kernel.built import rounds
+from cellgate.errors import UsageError
+from cellgate.kernel.built import missing, rounding_widths
 
-Numbers = Literal["auto", "float32", "bfloat16"]
-_SETTING = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch puts it there as it is imported
-_layers_round = False
+if missing is None:
+    from cellgate.kernel import _native
 
-
-def layers_round() -> bool:
-    """Whether the native kernel is to round now."""
-    return _layers_round
-
-
-def torch_rounds() -> bool:
-    """Whether products that go through torch are of bfloat16 now."""
-    return bool(_SETTING.fp32_precision == "bf16")
+Numbers = Literal["auto", "float32"]
+_rounded = False
 
 
 @contextmanager
-def multiplying(numbers: Numbers, *, alike: bool = True) -> Iterator[None]:
-    """Round the factors of float32 products to bfloat16, or not; sums are of float32 either way.
-
-    "auto" rounds where the CPU has instructions for it; elsewhere it would take longer. So it would through torch where
-    sizes are not `alike` from step to step, since each new size is compiled anew.
-    """
-    global _layers_round  # as torch's own setting is
-    before = _layers_round, _SETTING.fp32_precision
-    torch_has = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    _layers_round = rounds() and numbers != "float32"
-    if numbers == "bfloat16" or (numbers == "auto" and torch_has and alike):
-        _SETTING.fp32_precision = "bf16"
+def multiplying(numbers: Numbers) -> Iterator[None]:
+    """Round the factors of layers and of `linear` inside, where this processor has instructions for it ("auto")."""
+    global _rounded
+    before, _rounded = _rounded, numbers == "auto" and bool(rounding_widths())
     try:
         yield
     finally:
-        _layers_round, _SETTING.fp32_precision = before
+        _rounded = before
+
+
+def width() -> int:
+    """What the kernel is to compute with now: the best of its vector widths, or what rounds."""
+    return _native.ROUNDING if _rounded else 0
+
+
+def product(width: int, threads: int, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
+    """Multiply left [M, K] by right [K, N], both of any strides, and add b [N] -> [M, N]."""
+    if width != _native.ROUNDING and not _native.own_products():
+        with torch.autocast("cpu", enabled=False):  # backward may be called under it
+            return left @ right if b is None else torch.addmm(b, left, right)
+    out = left.new_empty(left.shape[0], right.shape[1])
+    b = None if b is None else b.contiguous()
+    _native.multiply(
+        width, threads, len(left), len(right), right.shape[1],
+        left.data_ptr(), left.stride(0), left.stride(1), right.data_ptr(), right.stride(0), right.stride(1),
+        0 if b is None else b.data_ptr(), out.data_ptr(),
+    )  # fmt: skip
+    return out
+
+
+def linear(x: Tensor, weight: Tensor, b: Tensor | None = None) -> Tensor:
+    """Multiply x [..., K] by weight [M, K], transposed, and add b [M] -> [..., M]; as torch's, differentiable once."""
+    reads_memory = missing is None and x.device.type == "cpu" and type(x) is Tensor  # it is not being traced
+    if not reads_memory or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return F.linear(x, weight, b)
+    y: Tensor = _Linear.apply(x.flatten(0, -2), weight, b)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:-1], len(weight))
+
+
+class _Linear(torch.autograd.Function):
+    """x, weight, b -> y; backward rounds as forward did, wherever it is asked for."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  torch's object, its attributes are ours
+        x: Tensor,
+        weight: Tensor,
+        b: Tensor | None,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.width, ctx.threads, ctx.has_b = width(), torch.get_num_threads(), b is not None
+        return product(ctx.width, ctx.threads, x, weight.t(), b)
+
+    @staticmethod
+    def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  torch's object again
+        if torch.is_grad_enabled():  # create_graph=True
+            raise UsageError("products of the native kernel have no gradients of gradients")
+        x, weight = ctx.saved_tensors
+        d_x = product(ctx.width, ctx.threads, d_y, weight) if ctx.needs_input_grad[0] else None
+        d_weight = product(ctx.width, ctx.threads, d_y.t(), x) if ctx.needs_input_grad[1] else None
+        return d_x, d_weight, d_y.sum(0) if ctx.has_b else None

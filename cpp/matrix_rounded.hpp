@@ -1,4 +1,4 @@
-// Products of matrices in tile registers: what matrix.hpp has, with factors rounded to bfloat16.
+// Products of matrices: what matrix.hpp has, with factors rounded to bfloat16.
 #pragma once
 
 #include "groups.hpp"
@@ -15,46 +15,18 @@ thread_local Arena right_arena, left_arena;
 // The sums of two by two tiles: rows [row, row + 32) of a part, columns [column, column + 32).
 inline void tile_block(const Product& p, const uint16_t* left, const uint16_t* right, int64_t tiles, int64_t row,
                        int64_t column) {
-    alignas(64) float bias[WIDE_COLUMNS] = {}, sums[4][BLOCK][LANES];
+    alignas(64) float bias[WIDE_COLUMNS] = {}, sums[WIDE_COLUMNS][WIDE_COLUMNS];
     const int64_t rows = std::min(WIDE_COLUMNS, p.rows - row), columns = std::min(WIDE_COLUMNS, p.columns - column);
     if (p.bias != nullptr) copy_floats(bias, p.bias + column, columns);
-    __asm__ volatile("" ::: "memory");
-    _tile_loadd(0, bias, 0); // every row of a tile is the same one
-    _tile_loadd(1, bias + LANES, 0);
-    _tile_loadd(2, bias, 0);
-    _tile_loadd(3, bias + LANES, 0);
-    const uint16_t* below = left + tiles * FULL;
-    for (int64_t tile = 0; tile < tiles; tile++, left += FULL, below += FULL, right += 2 * FULL) {
-        _tile_loadd(4, left, 64);
-        _tile_loadd(5, right, 64);
-        _tile_dpbf16ps(0, 4, 5);
-        _tile_loadd(6, right + FULL, 64);
-        _tile_dpbf16ps(1, 4, 6);
-        _tile_loadd(7, below, 64);
-        _tile_dpbf16ps(2, 7, 5);
-        _tile_dpbf16ps(3, 7, 6);
-    }
     float* out = p.out + row * p.columns + column;
-    if (rows == WIDE_COLUMNS && columns == WIDE_COLUMNS) {
-        const int64_t stride = p.columns * static_cast<int64_t>(sizeof(float));
-        _tile_stored(0, out, stride);
-        _tile_stored(1, out + LANES, stride);
-        _tile_stored(2, out + BLOCK * p.columns, stride);
-        _tile_stored(3, out + BLOCK * p.columns + LANES, stride);
-        return;
-    }
-    _tile_stored(0, sums[0], 64);
-    _tile_stored(1, sums[1], 64);
-    _tile_stored(2, sums[2], 64);
-    _tile_stored(3, sums[3], 64);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < columns; c += LANES)
-            copy_floats(out + r * p.columns + c, sums[r / BLOCK * 2 + c / LANES][r % BLOCK],
-                        std::min<int64_t>(LANES, columns - c));
+    if (rows == WIDE_COLUMNS && columns == WIDE_COLUMNS)
+        return multiply_square(left, right, tiles, bias, out, p.columns);
+    multiply_square(left, right, tiles, bias, sums[0], WIDE_COLUMNS);
+    for (int64_t r = 0; r < rows; r++) copy_floats(out + r * p.columns, sums[r], columns);
 }
 
 // Right: [panel of 32 columns][chunk][2] tiles; left, of a part: [row / 16][chunk] tiles.
-void multiply_tiles(const Product& p, int threads) {
+void multiply_rounded(const Product& p, int threads) {
     if (p.rows == 0 || p.columns == 0) return;
     const int64_t tiles = chunks(p.depth), panels = (p.columns + WIDE_COLUMNS - 1) / WIDE_COLUMNS;
     auto* right = reinterpret_cast<uint16_t*>(right_arena.reserve(panels * tiles * FULL));

@@ -1,0 +1,12 @@
+#define LANES 16
+#define BLOCK 16 // rows of a tile
+#define ROUNDED
+#include "pairs.hpp"
+
+#include "matrix_rounded.hpp"
+#include "steps.hpp"
+
+namespace cellgate {
+extern const Width width_avx512, width_pairs;
+const Width width_pairs = {"pairs", forward_any, backward_any, width_avx512.project, multiply_rounded};
+} // namespace cellgate
