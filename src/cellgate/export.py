@@ -19,10 +19,10 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cellgate import ops
 from cellgate.errors import WorkError
-from cellgate.nets import Net
+from cellgate.nets import Net, hashing
 from cellgate.nets.tables import half_tables
-from cellgate.ops import translations
 
 _HIDDEN = "CellgateHidden"  # what nodes are called that the quantiser is not to know
 _SHARED_BYTES = 16_384  # a weight of at least this size is kept outside the graph
@@ -100,14 +100,15 @@ def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor])
             dynamic_shapes=(tuple(shapes),),
             input_names=[*example, *state],
             output_names=[*net.outputs, *(f"{name}.next" for name in state)],
-            custom_translation_table=translations(),
+            custom_translation_table=ops.translations() | hashing.translations(),
             optimize=False,
             verbose=False,
         )
     if program is None:
         raise WorkError("torch wrote no ONNX graph; this is a bug of Cellgate, please report it")
     # The exporter would go over it twice: as long again, and of a classifier 379 nodes are left where once leaves 383.
-    optimize_ir(program.model, num_iterations=1)
+    with _quiet():
+        optimize_ir(program.model, num_iterations=1)
     return program.model_proto
 
 

@@ -35,7 +35,7 @@ def _lstm(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, c: Value, length
 def _peephole(
     x: Value, w_x: Value, w_h: Value, b: Value, p: Value, h: Value, c: Value, lengths: Value, reverse: bool
 ) -> Triple:
-    op = _opset()
+    op = opset()
     i, f, o = op.Split(p, num_outputs=3, axis=0)  # [1, H] each, so this axis serves as that of directions
     return _lstm_node(x, (w_x, w_h, b), (h, c), lengths, reverse, (op.Concat(i, o, f, axis=1),))
 
@@ -43,7 +43,7 @@ def _peephole(
 def _lstm_node(
     x: Value, weights: Triple, state: Pair, lengths: Value, reverse: bool, peepholes: tuple[Value, ...]
 ) -> Triple:
-    op = _opset()
+    op = opset()
     w_x, w_h, b = weights
     h, c = state
 
@@ -68,7 +68,7 @@ def _lstm_node(
 
 
 def _gru(x: Value, w_x: Value, w_h: Value, b: Value, b_h: Value, h: Value, lengths: Value, reverse: bool) -> Pair:
-    op = _opset()
+    op = opset()
 
     def reordered(rows: Value) -> Value:
         r, z, n = op.Split(rows, num_outputs=3, axis=0)
@@ -90,7 +90,7 @@ def _gru(x: Value, w_x: Value, w_h: Value, b: Value, b_h: Value, h: Value, lengt
 
 
 def _rnn(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, lengths: Value, reverse: bool) -> Pair:
-    op = _opset()
+    op = opset()
     y, h_last = op.RNN(
         op.Transpose(x, perm=[1, 0, 2]),
         _one(w_x),
@@ -104,7 +104,8 @@ def _rnn(x: Value, w_x: Value, w_h: Value, b: Value, h: Value, lengths: Value, r
     return _batch_first(y), _after(h, h_last, lengths)
 
 
-def _opset() -> Value:
+def opset() -> Value:
+    """The set of ONNX operators that translations are written in."""
     # Only an export needs onnxscript, and it takes a second to import.
     from onnxscript import opset18
 
@@ -121,7 +122,7 @@ def _direction(reverse: bool) -> str:
 
 def _one(value: Value) -> Value:
     """Add ONNX's leading axis of directions."""
-    op = _opset()
+    op = opset()
     return op.Unsqueeze(value, op.Constant(value_ints=[0]))
 
 
@@ -130,12 +131,12 @@ def _after(first: Value, last: Value, lengths: Value) -> Value:
 
     ONNX does not say what the last state of such a row is; onnxruntime 1.31 gives zeros.
     """
-    op = _opset()
+    op = opset()
     empty = op.Equal(op.Unsqueeze(lengths, op.Constant(value_ints=[1])), op.Constant(value_ints=[0]))
     return op.Where(empty, first, op.Squeeze(last, op.Constant(value_ints=[0])))
 
 
 def _batch_first(y: Value) -> Value:
     """Turn ONNX's [T, 1, B, H] into [B, T, H]."""
-    op = _opset()
+    op = opset()
     return op.Transpose(op.Squeeze(y, op.Constant(value_ints=[1])), perm=[1, 0, 2])
