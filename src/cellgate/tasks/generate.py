@@ -34,9 +34,7 @@ class Config(TaskConfig):
 
     text: UnitsConfig = UnitsConfig()
     writer: WriterConfig = WriterConfig()
-    train: TrainConfig = TrainConfig(
-        batch_rows=32, batch_tokens=2_048, learning_rate=0.005, weight_decay=1e-5, clip=0.5
-    )
+    train: TrainConfig = TrainConfig(batch_rows=32, batch_tokens=2_048, learning_rate=0.01, weight_decay=1e-5, clip=0.5)
 
     @model_validator(mode="before")
     @classmethod
