@@ -28,7 +28,7 @@ def _tiny_shakespeare(folder: Path, made: Path) -> SetFiles:
 def _wikitext2(folder: Path, made: Path) -> SetFiles:  # noqa: ARG001  all are read by the same call
     """Words as they are cut in the source, each line end one of them."""
     train, dev, test = (folder / f"wiki.{part}.txt.gz" for part in ("train", "valid", "test"))
-    flags = ("--text.unit", "word", "--text.min-count", "1", "--writer.layers", "1", "--train.epochs", "10")
+    flags = ("--text.unit", "word", "--text.min-count", "1", "--writer.layers", "1", "--train.epochs", "8")
     return SetFiles(train, dev, test, flags)
 
 
