@@ -21,6 +21,7 @@ from cellgate.task import Row
 
 _EPSILON = 1e-3  # added to the root mean square of a weight's gradients, of which few are known at first
 _FIRST = 10  # steps that only collect these
+_AT_ONCE = 2**16  # numbers of a weight that are gone through together: they stay in cache
 
 
 def evaluate_adapting(
@@ -75,14 +76,22 @@ class _Learner:
         """Learn from the gradients, and drop them."""
         self._steps += 1
         for weight, trained, squares in zip(self._weights, self._trained, self._squares, strict=True):
-            gradient = weight.grad
-            if gradient is None:
+            if weight.grad is None:
                 continue
-            squares.add_(gradient.square().sub_(squares).div_(self._steps))
+            parts = [tensor.flatten().split(_AT_ONCE) for tensor in (weight.grad, squares, weight.detach(), trained)]
+            sizes = 0.0
+            for gradient, square in zip(*parts[:2], strict=True):
+                square.add_(gradient.square().sub_(square).div_(self._steps))
+                sizes += float(square.sqrt().sum())
             if self._steps > _FIRST:
-                usual = squares.sqrt()
-                # A weight that moves often is drawn back more, up to all the way.
-                back = (usual * (self._how.decay / usual.mean().clamp(min=1e-12))).clamp_(max=1.0)
-                weight.sub_(gradient.div_(usual.add_(_EPSILON * usual.mean())), alpha=self._how.rate)
-                weight.add_(back.mul_(trained - weight))
+                self._learn(zip(*parts, strict=True), max(sizes / weight.numel(), 1e-12))
             weight.grad = None
+
+    def _learn(self, parts: Iterable[tuple[Tensor, ...]], mean: float) -> None:
+        """Move parts of a weight whose gradients' root mean square is `mean` on average."""
+        for gradient, square, weight, trained in parts:
+            usual = square.sqrt()
+            # A number that moves often is drawn back more, up to all the way.
+            back = (usual * (self._how.decay / mean)).clamp_(max=1.0)
+            weight.sub_(gradient.div_(usual.add_(_EPSILON * mean)), alpha=self._how.rate)
+            weight.add_(back.mul_(trained - weight))
