@@ -3,10 +3,14 @@
 
 #include <immintrin.h>
 
-#include "layout.hpp"
+#include "tile.hpp"
 
 namespace cellgate {
 namespace {
+
+// How many blocks of rows a panel of weights is read for by one thread. 0: all of them by all threads, each with its
+// share of the units: weights that do not stay in a core's cache take longer to read than to multiply.
+constexpr int64_t blocks_together(int64_t hidden) { return hidden <= 384 ? 1 : 0; }
 
 // Registers for products of at most so many rows: these need no making.
 struct Registers {

@@ -1,5 +1,5 @@
 // Products of a block of rows in float32, their sums in registers. Included once for each vector width. What stands
-// below "The steps' product" tiles.hpp has too, for other registers.
+// below "The steps' product" rounded.hpp has too, for rounded factors.
 #pragma once
 
 #include <type_traits>

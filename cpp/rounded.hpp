@@ -2,19 +2,17 @@
 // products.hpp. Factors stand in tiles, 16 rows of 64 bytes; tiles.hpp or pairs.hpp, included before, multiplies them.
 #pragma once
 
+#include <algorithm>
 #include <immintrin.h>
 
 #include "memory.hpp"
+#include "tile.hpp"
 #include "vec.hpp"
 
 namespace cellgate {
 namespace {
 
 constexpr int64_t chunks(int64_t depth) { return (depth + DEEP - 1) / DEEP; }
-
-// How many blocks of rows a panel of weights is read for by one thread. 0: all of them by all threads, each with its
-// share of the units: weights that do not stay in a core's cache take longer to read than to multiply.
-constexpr int64_t blocks_together(int64_t hidden) { return hidden <= 384 ? 1 : 0; }
 
 constexpr int64_t STEPS_UNPACKED = 0;
 

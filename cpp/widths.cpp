@@ -68,6 +68,7 @@ int rounding_widths(const Width** list) {
         if (has_tiles() && lent_tiles()) found[n++] = width_tiles;
 #endif
         found[n++] = width_pairs;
+        for (Width& width : found) width.project = exact[0].project;
 #endif
         return n;
     }();

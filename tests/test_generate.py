@@ -387,16 +387,16 @@ def test_why_tokens_are_unknown_is_said(limit: dict[str, int], cause: str, tmp_p
     assert any(cause in note for note in notes), notes
 
 
-@pytest.mark.parametrize("documents", [1, 100])
-def test_no_more_is_held_out_of_a_long_text_than_judges(documents: int, tmp_path):
+@pytest.mark.parametrize("documents", [1, 100, 20])
+def test_little_is_held_out_of_a_long_text(documents: int, tmp_path):
     task = find("generate")
     config = task.config.parse({"text": {"unit": "character"}}, "test")
-    texts = [task.read(row) for row in rows(["rain falls on the lake. " * (150_000 // documents)] * documents)]
+    texts = [task.read(row) for row in rows(["rain falls on the lake. " * (600_000 // documents)] * documents)]
     for _ in prepare_text(task, config, texts, None, tmp_path):
         pass
     facts = load_prepared_text(tmp_path).facts
-    assert facts.characters == 24 * 150_000
-    assert 150_000 < facts.dev_tokens < 220_000  # whole pieces, whole documents
+    assert facts.characters == 24 * 600_000
+    assert 140_000 < facts.dev_tokens < max(220_000, 25 * 600_000 // documents)  # whole pieces, whole documents
 
 
 # Answers

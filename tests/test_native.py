@@ -24,7 +24,6 @@ from cellgate.ops import (
     init_weights,
     lstm,
     native,
-    products,
     reference,
 )
 from cellgate.ops.choice import BACKENDS
@@ -320,20 +319,6 @@ def test_autocast_is_refused() -> None:
         assert refusals["native"] == "it computes in float32, autocast is on"
         (slope,) = torch.autograd.grad(y.sum(), [x])
     torch.testing.assert_close(slope, wanted, rtol=2e-2, atol=2e-2)  # bfloat16 keeps 8 bits
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_product_of_any_strides(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cellgate.kernel._native.own_products", lambda: own)
-    torch.manual_seed(0)
-    x, w_x, b = torch.randn(500, 70), torch.randn(130, 70), torch.randn(130)
-    wide = torch.randn(500, 3 * 130)[:, ::3]
-    for width in range(len(widths())):
-        for left, right, bias in ((x, w_x.t(), b), (wide, w_x, None), (wide.t(), x, None), (x[:, :1], x.t()[:1], None)):
-            exact = left.double() @ right.double() + (0 if bias is None else bias)
-            torch.testing.assert_close(
-                products.product(width, 3, left, right, bias).double(), exact, atol=1e-4, rtol=1e-4
-            )
 
 
 def test_no_inputs() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -21,7 +22,14 @@ from cellgate.nets import Bag, Encoder, Head, Net, Reader, settle
 from cellgate.nets import encoder as encoder_module
 from cellgate.nets.calibration import USUAL_SHARE, best_scale, best_share, best_temperature, log_softmax
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
-from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.nets.hashing import (
+    character_ngrams,
+    first_tail,
+    next_tail,
+    token_hashes,
+    token_ngrams,
+    translations,
+)
 from cellgate.ops import Cell, Rows, Weights
 from cellgate.ops.values import dense
 from cellgate.text.tokens import Unit
@@ -152,6 +160,47 @@ def test_hashes_of_characters_are_the_documented_formula(words: list[list[int]])
             literal_gram(word[at : at + n], OF_CHARACTERS) for n in range(2, 6) for at in range(len(word) - n + 1)
         ]
         assert hashes[row][exists[row]].tolist() == wanted
+
+
+class NGrams(torch.nn.Module):
+    """All that a graph holds of n-grams."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+
+    def forward(self, spelling: Tensor, hashes: Tensor, tail: Tensor) -> tuple[Tensor, ...]:
+        return *character_ngrams(spelling, 1, 5), *token_ngrams(hashes, tail, self.longest)
+
+
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")  # torch's own code
+@pytest.mark.filterwarnings("ignore:# The axis name. . will not be used:UserWarning")
+@pytest.mark.parametrize("longest", [2, 4])
+def test_a_graph_has_the_same_ngrams(longest: int) -> None:
+    def inputs(words: int, characters: int, rows: int, tokens: int) -> tuple[Tensor, ...]:
+        spelling = torch.randint(1, 0x110000, (words, characters))
+        spelling[0, characters // 2 :] = 0
+        return spelling, torch.randint(2, PRIME, (rows, tokens)), first_tail(rows, longest)
+
+    torch.manual_seed(0)
+    net, axes = NGrams(longest).eval(), {name: torch.export.Dim(name, min=1) for name in "UCBT"}
+    shapes = ({0: axes["U"], 1: axes["C"]}, {0: axes["B"], 1: axes["T"]}, {0: axes["B"]})
+    program = torch.onnx.export(
+        net,
+        inputs(3, 4, 2, 5),
+        dynamo=True,
+        dynamic_shapes=shapes,
+        custom_translation_table=translations(),
+        verbose=False,
+    )
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    names = [value.name for value in session.get_inputs()]
+    for sizes in ((3, 4, 2, 5), (1, 1, 1, 1), (9, 24, 3, 40)):
+        given = inputs(*sizes)
+        found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
+        for ours, wanted in zip(found, net(*given), strict=True):
+            np.testing.assert_array_equal(ours, wanted.numpy())
 
 
 @often

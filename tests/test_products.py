@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cellgate.errors import UsageError
-from cellgate.kernel import rounding_widths
+from cellgate.kernel import missing, rounding_widths, widths
 from cellgate.ops import Rows, State, Weights, lstm, peephole, rnn
-from cellgate.ops.products import linear, multiplying
+from cellgate.ops.products import Numbers, linear, multiplying, product
 
 _LEFT = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).view(256, 256).sin().float()
 _EXACT = (_LEFT.double() @ _LEFT.double().t()).float()
@@ -37,26 +37,64 @@ def test_an_error_inside_leaves_products_whole():
     assert _error() == whole
 
 
-@pytest.mark.parametrize("shape", [(7, 30), (3, 5, 30)])
-@pytest.mark.parametrize("has_b", [True, False])
-def test_linear_is_torchs(shape, has_b):
+@pytest.mark.parametrize("own", [True, False])
+def test_product_of_any_strides(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cellgate.kernel._native.own_products", lambda: own)
     torch.manual_seed(0)
-    x, weight = torch.randn(shape, requires_grad=True), torch.randn(11, 30, requires_grad=True)
-    b = torch.randn(11, requires_grad=True) if has_b else None
-    parts = [x, weight] if b is None else [x, weight, b]
-    found = []
-    for door in (linear, torch.nn.functional.linear):
-        y = door(x, weight, b)
-        found.append([y, *torch.autograd.grad(y.sin().sum(), parts)])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    x, w_x, b = torch.randn(500, 70), torch.randn(130, 70), torch.randn(130)
+    wide = torch.randn(500, 3 * 130)[:, ::3]
+    for width in range(len(widths())):
+        for left, right, bias in ((x, w_x.t(), b), (wide, w_x, None), (wide.t(), x, None), (x[:, :1], x.t()[:1], None)):
+            exact = left.double() @ right.double() + (0 if bias is None else bias)
+            torch.testing.assert_close(product(width, 3, left, right, bias).double(), exact, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("numbers", "atol"), [("float32", 1e-5), ("auto", 0.1)])
+@pytest.mark.parametrize("shape", [(7, 30), (3, 5, 30), (30,), (0, 30), (200, 70)])
+@pytest.mark.parametrize("has_b", [True, False])
+def test_linear_is_torchs(shape: tuple[int, ...], has_b: bool, numbers: Numbers, atol: float):
+    torch.manual_seed(0)
+    x = torch.randn(*shape[:-1], 2 * shape[-1])[..., ::2].requires_grad_()
+    weight, b = torch.randn(110, shape[-1], requires_grad=True), torch.randn(110, requires_grad=True)
+    parts = [x, weight, b] if has_b else [x, weight]
+    with multiplying(numbers):
+        y = linear(*parts)
+    wanted = torch.nn.functional.linear(*parts)
+    torch.testing.assert_close(y, wanted, rtol=atol, atol=atol)
+    slopes = torch.randn_like(y)
+    for given in (slopes, torch.ones(()).expand_as(y)):  # a gradient of strides 0, as `sum` gives it
+        ours, theirs = (
+            torch.autograd.grad(y, parts, given, retain_graph=True),
+            torch.autograd.grad(wanted, parts, given, retain_graph=True),
+        )
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other, rtol=atol, atol=atol * max(1, len(y)) ** 0.5)
+
+
+@pytest.mark.skipif(not rounding_widths(), reason="this processor has no bfloat16")
+def test_gradients_of_linear_are_rounded_as_it_was():
+    x, weight, slopes = torch.rand(40, 50), torch.rand(60, 50, requires_grad=True), torch.rand(40, 60)
+    with multiplying("auto"):
+        y = linear(x, weight)
+    (found,) = torch.autograd.grad(y, [weight], slopes)
+    exact = slopes.bfloat16().double().t() @ x.bfloat16().double()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_linear_of_other_widths_or_numbers_is_left_to_torch():
+    x, weight = torch.randn(2, 3), torch.randn(4, 3)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        linear(x, weight[:, :2])
+    with pytest.raises(RuntimeError):
+        linear(x, weight, torch.randn(3))
+    assert linear(x.double(), weight.double()).dtype == torch.float64
+
+
+@pytest.mark.skipif(missing is not None, reason="the native kernel is not built")
 def test_linear_has_no_gradients_of_gradients():
     x, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
-    if type(linear(x, weight).grad_fn).__name__ == "_LinearBackward":  # the kernel is built
-        with pytest.raises(UsageError, match="no gradients of gradients"):
-            torch.autograd.grad(linear(x, weight).sin().sum(), x, create_graph=True)
+    with pytest.raises(UsageError, match=r"use torch\.nn\.functional\.linear"):
+        torch.autograd.grad(linear(x, weight).sin().sum(), x, create_graph=True)
 
 
 @pytest.mark.skipif(not rounding_widths(), reason="this processor has no bfloat16")

@@ -78,7 +78,7 @@ class _Learner:
         for weight, trained, squares in zip(self._weights, self._trained, self._squares, strict=True):
             if weight.grad is None:
                 continue
-            parts = [tensor.flatten().split(_AT_ONCE) for tensor in (weight.grad, squares, weight.detach(), trained)]
+            parts = [torch.split(each.flatten(), _AT_ONCE) for each in (weight.grad, squares, weight.detach(), trained)]
             sizes = 0.0
             for gradient, square in zip(*parts[:2], strict=True):
                 square.add_(gradient.square().sub_(square).div_(self._steps))

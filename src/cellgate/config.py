@@ -295,8 +295,8 @@ class TrainConfig(Options):
     patience: Count = 4
     """Stop after this many epochs without a better dev metric."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the rows, or of a running text, held out as dev where no dev file is given; of a text at most 200,000
-    characters."""
+    """Share of the rows, or of a running text, held out as dev where no dev file is given; of a text at most some
+    200,000 characters."""
     threads: Count | None = None
     """CPU threads; none: all cores this process may use."""
     products: Literal["auto", "float32"] = "auto"

@@ -106,7 +106,7 @@ def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor])
         )
     if program is None:
         raise WorkError("torch wrote no ONNX graph; this is a bug of Cellgate, please report it")
-    # The exporter would go over it twice: as long again, and of a classifier 379 nodes are left where once leaves 383.
+    # The exporter would go over it twice: as long again, for 4 nodes of a classifier's 380.
     with _quiet():
         optimize_ir(program.model, num_iterations=1)
     return program.model_proto
@@ -127,7 +127,7 @@ def _check_open_axes(model: onnx.ModelProto, net: Net) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Torch's exporter and onnxruntime's quantiser warn of their own internals: no user of ours can act on that."""
+    """What writes graphs warns of its own internals: no user of ours can act on that."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():

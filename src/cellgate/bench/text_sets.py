@@ -14,8 +14,7 @@ _TENTH, _TWENTIETH = 10, 20
 def _tiny_shakespeare(folder: Path, made: Path) -> SetFiles:
     """The last tenth is test, as char-rnn and its heirs split it.
 
-    Little is held out: the text before test is the beginning of its first play, and n-grams that learn it foretell test
-    with 1.56 nats a character, those that do not (a twentieth) with 1.72.
+    Little is held out: the text before test is the beginning of its first play (docs/design.md).
     """
     text = (folder / "input.txt").read_text("utf-8")
     end = len(text) * (_TENTH - 1) // _TENTH
@@ -26,7 +25,7 @@ def _tiny_shakespeare(folder: Path, made: Path) -> SetFiles:
 
 
 def _wikitext2(folder: Path, made: Path) -> SetFiles:  # noqa: ARG001  all are read by the same call
-    """Words as they are cut in the source, each line end one of them."""
+    """Words as they are cut in the source, each line end one of them; as many epochs as fit the minutes allowed."""
     train, dev, test = (folder / f"wiki.{part}.txt.gz" for part in ("train", "valid", "test"))
     flags = ("--text.unit", "word", "--text.min-count", "1", "--writer.layers", "1", "--train.epochs", "8")
     return SetFiles(train, dev, test, flags)

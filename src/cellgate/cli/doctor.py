@@ -43,7 +43,9 @@ def _machine(*, counted: bool) -> Iterator[str]:
 
         rounded = ", ".join(rounding_widths())
         rounded = f"; for training, of bfloat16: {rounded}" if rounded else ""
-        yield row("native kernel", missing or f"built; vectors: {', '.join(widths())}{rounded} (the first is used)")
+        yield row(
+            "native kernel", missing or f"built; vectors: {', '.join(widths())}{rounded} (the first of each is used)"
+        )
 
 
 def _libraries(title: str, found: Sequence[Library]) -> Iterator[str]:

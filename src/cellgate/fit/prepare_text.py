@@ -26,7 +26,7 @@ from cellgate.task import Row, Task
 
 _CHUNK_PIECES, _CHUNK_CHARACTERS = 1_000, 1_000_000
 _FEW = 20  # documents, below which dev is the end of the text and not some of them
-_MOST_DEV = 200_000  # characters held out at most: more would not be judged by (`text_training`), nor learned
+_MOST_DEV = 200_000  # characters held out, about: some 50,000 words, near what judges at most (`text_training`)
 _LEAST = 32  # tokens to learn from, and to judge by
 _MOST_UNKNOWN = 0.02  # share of unknown tokens from which it is said
 
@@ -155,10 +155,10 @@ class _Survey:
         """Which to train on: all but some documents, each label's share of them, or but the end of few."""
         train = self.all
         documents, characters = int(self.begins.sum()), int(self.sizes.sum())
-        fraction = min(config.train.dev_fraction, _MOST_DEV / characters)
+        fraction = min(config.train.dev_fraction, _MOST_DEV / max(1, characters))
         if documents >= _FEW:
             _, groups = np.unique(self.labels, return_inverse=True)
-            _, chosen = split(groups, fraction, config.train.seed)
+            _, chosen = split(groups, max(fraction, 1 / documents), config.train.seed)
             train[np.isin(np.cumsum(self.begins) - 1, chosen)] = False
         else:
             train[np.cumsum(self.sizes) > (1 - fraction) * characters] = False

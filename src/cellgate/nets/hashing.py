@@ -43,7 +43,7 @@ def token_hashes(spelling: Tensor) -> Tensor:
 
 def character_ngrams(spelling: Tensor, shortest: int, longest: int) -> tuple[Tensor, Tensor]:
     """Hashes of all character n-grams of tokens [U, K] and which of them exist [U, K]; spelling [U, C]."""
-    found = [_whole("character_ngrams", _character_ngrams)(spelling, n) for n in range(shortest, longest + 1)]
+    found = [_in_graph("character_ngrams", _character_ngrams)(spelling, n) for n in range(shortest, longest + 1)]
     hashes, exists = zip(*found, strict=True)
     return torch.cat(hashes, 1), torch.cat(exists, 1)
 
@@ -84,7 +84,7 @@ def token_ngrams(hashes: Tensor, tail: Tensor, longest: int) -> tuple[Tensor, Te
 
     hashes [B, T]; tail [B, longest - 1] are the hashes before them (NONE where there are none).
     """
-    found: tuple[Tensor, Tensor] = _whole("token_ngrams", _token_ngrams)(hashes, tail, longest)
+    found: tuple[Tensor, Tensor] = _in_graph("token_ngrams", _token_ngrams)(hashes, tail, longest)
     return found
 
 
@@ -118,7 +118,7 @@ def next_tail(hashes: Tensor, tail: Tensor, lengths: Tensor) -> Tensor:
 # While a graph is exported, n-grams are one operator each: of some 140 small ones the exporter takes seconds.
 
 
-def _whole(name: str, function: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
+def _in_graph(name: str, function: Callable[..., tuple[Tensor, Tensor]]) -> Callable[..., tuple[Tensor, Tensor]]:
     """The function, or the operator that stands for it in a graph."""
     return getattr(torch.ops.cellgate, name).default if torch.compiler.is_exporting() else function
 

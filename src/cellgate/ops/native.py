@@ -15,8 +15,7 @@ from cellgate.errors import UsageError
 from cellgate.kernel.arrays import FEW
 from cellgate.kernel.built import missing
 from cellgate.kernel.cells import KEPT, MEMORY, NUMBERS
-from cellgate.ops import products
-from cellgate.ops.products import product
+from cellgate.ops.products import chosen_width, product, unread
 from cellgate.ops.values import Cell, Inputs, Rows, State, Weights
 
 if missing is None:
@@ -25,20 +24,7 @@ if missing is None:
 
 def refuses(cell: Cell, x: Inputs, weights: Weights) -> str | None:  # noqa: ARG001
     """Refuse all but float32 in a CPU's memory."""
-    if missing is not None:
-        return missing
-    if x.device.type != "cpu":
-        return f"it runs on a CPU, x is on {x.device}"
-    if x.dtype != torch.float32:
-        return f"it computes in float32, x is {str(x.dtype).removeprefix('torch.')}"
-    if torch.is_autocast_enabled("cpu"):
-        return "it computes in float32, autocast is on"
-    data = x.table if isinstance(x, Rows) else x
-    if torch._C._functorch.is_functorch_wrapped_tensor(data):
-        return "it reads memory, x is a tensor of torch.func"
-    if type(data) not in (Tensor, torch.nn.Parameter):
-        return f"it reads memory, x is being traced: {type(data).__name__}"
-    return None
+    return unread(x.table if isinstance(x, Rows) else x)
 
 
 def run(
@@ -73,7 +59,7 @@ def make_call(cell: Cell, x: Inputs, lengths: Tensor | None, reverse: bool, widt
     except ValueError as error:
         raise UsageError(str(error)) from None
     if width is None:
-        width = products.width()
+        width = chosen_width()
     return Call(cell, layout, index, (batch, steps), reverse, torch.get_num_threads(), width)
 
 
@@ -117,7 +103,7 @@ def project(call: Call, x: Tensor, w_x: Tensor, b: Tensor, room: int = 0) -> tup
         strides = x.stride(0), x.stride(1), depth + room
         _native.gather(call.layout, depth, *strides, _address(x), _address(inputs), call.threads)
     if len(inputs) > FEW:
-        return product(call.width, call.threads, inputs[:, :depth], w_x.t(), b), inputs
+        return _product(call, inputs[:, :depth], w_x.t(), b), inputs
     gates, inputs, w_x, b = x.new_empty(len(inputs), len(b)), inputs.contiguous(), w_x.contiguous(), b.contiguous()
     _native.project(
         call.width, call.threads, _address(inputs), len(inputs), inputs.stride(0), _address(w_x), _address(b),
@@ -232,7 +218,7 @@ class _Layer(torch.autograd.Function):
         d_x = None
         if ctx.needs_input_grad[1]:
             w_x = w_x.roll(w_h.shape[1], 0) if ctx.call.cell == "gru" else w_x
-            d_x = _unfolded(ctx.call, product(ctx.call.width, ctx.call.threads, d_gates, w_x))
+            d_x = _unfolded(ctx.call, _product(ctx.call, d_gates, w_x))
         return None, d_x, *d_weights._replace(p=back.p), back.h, back.c
 
 
@@ -241,11 +227,11 @@ def _gradients(call: Call, d_gates: Tensor, inputs: Tensor, before: Tensor, weig
     d_b = d_gates.sum(0)
     if call.table_index is None:
         depth = weights.w_x.shape[1]
-        d_joined = product(call.width, call.threads, d_gates.t(), inputs)
+        d_joined = _product(call, d_gates.t(), inputs)
         return d_gates, Weights(d_joined[:, :depth], d_joined[:, depth:], d_b)
-    d_w_h = product(call.width, call.threads, d_gates.t(), before)
+    d_w_h = _product(call, d_gates.t(), before)
     d_gates = _by_table_row(call, d_gates, len(inputs))
-    return d_gates, Weights(product(call.width, call.threads, d_gates.t(), inputs), d_w_h, d_b)
+    return d_gates, Weights(_product(call, d_gates.t(), inputs), d_w_h, d_b)
 
 
 def _gru_gradients(
@@ -255,10 +241,10 @@ def _gru_gradients(
     hidden = weights.w_h.shape[1]
     d_input, d_hidden = d_gates[:, :-hidden], d_gates[:, hidden:]
     d_b, d_b_h = d_input.sum(0), None if weights.b_h is None else d_gates[:, -hidden:].sum(0)
-    d_w_h = product(call.width, call.threads, d_hidden.t(), before)
+    d_w_h = _product(call, d_hidden.t(), before)
     if call.table_index is not None:
         d_input = _by_table_row(call, d_input, len(inputs))
-    d_w_x = product(call.width, call.threads, d_input.t(), inputs[:, : weights.w_x.shape[1]])
+    d_w_x = _product(call, d_input.t(), inputs[:, : weights.w_x.shape[1]])
     # n, r, z here; r, z, n in the weights.
     return d_input, Weights(d_w_x.roll(-hidden, 0), d_w_h, d_b.roll(-hidden), d_b_h)
 
@@ -283,6 +269,10 @@ def _unfolded(call: Call, d_x: Tensor) -> Tensor:
     padded = d_x.new_empty(batch, steps, depth)
     _native.scatter(call.layout, depth, steps * depth, depth, depth, _address(d_x), _address(padded), call.threads)
     return padded
+
+
+def _product(call: Call, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
+    return product(call.width, call.threads, left, right, b)
 
 
 def _whole(tensor: Tensor | None) -> Tensor | None:

@@ -1,5 +1,4 @@
-"""Products of large matrices on a CPU, in training: by the native kernel, which rounds factors to bfloat16 where that
-is quicker.
+"""Products of large matrices on a CPU, in training: by the native kernel, with factors of float32 or bfloat16.
 
 bfloat16 has 8 of float32's 24 bits. Sums are of float32 either way; docs/kernel.md tells more.
 """
@@ -33,9 +32,26 @@ def multiplying(numbers: Numbers) -> Iterator[None]:
         _rounded = before
 
 
-def width() -> int:
-    """What the kernel is to compute with now: the best of its vector widths, or what rounds."""
+def chosen_width() -> int:
+    """Which of the kernel's vector widths is to compute now: the best, or what rounds."""
     return _native.ROUNDING if _rounded else 0
+
+
+def unread(tensor: Tensor) -> str | None:
+    """Why the kernel cannot read a tensor's memory; None where it can."""
+    if missing is not None:
+        return missing
+    if tensor.device.type != "cpu":
+        return f"it runs on a CPU, x is on {tensor.device}"
+    if tensor.dtype != torch.float32:
+        return f"it computes in float32, x is {str(tensor.dtype).removeprefix('torch.')}"
+    if torch.is_autocast_enabled("cpu"):
+        return "it computes in float32, autocast is on"
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return "it reads memory, x is a tensor of torch.func"
+    if type(tensor) not in (Tensor, torch.nn.Parameter):
+        return f"it reads memory, x is being traced: {type(tensor).__name__}"
+    return None
 
 
 def product(width: int, threads: int, left: Tensor, right: Tensor, b: Tensor | None = None) -> Tensor:
@@ -55,10 +71,15 @@ def product(width: int, threads: int, left: Tensor, right: Tensor, b: Tensor | N
 
 def linear(x: Tensor, weight: Tensor, b: Tensor | None = None) -> Tensor:
     """Multiply x [..., K] by weight [M, K], transposed, and add b [M] -> [..., M]; as torch's, differentiable once."""
-    reads_memory = missing is None and x.device.type == "cpu" and type(x) is Tensor  # it is not being traced
-    if not reads_memory or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+    given = [x, weight] if b is None else [x, weight, b]
+    agree = x.shape[-1:] == weight.shape[1:] and (b is None or b.shape == weight.shape[:1])
+    if not agree or any(unread(each) for each in given):
         return F.linear(x, weight, b)
-    y: Tensor = _Linear.apply(x.flatten(0, -2), weight, b)  # type: ignore[no-untyped-call]
+    rows = x.reshape(-1, x.shape[-1])
+    if torch.is_grad_enabled() and any(each.requires_grad for each in given):
+        y: Tensor = _Linear.apply(rows, weight, b)  # type: ignore[no-untyped-call]
+    else:
+        y = product(chosen_width(), torch.get_num_threads(), rows, weight.t(), b)
     return y.view(*x.shape[:-1], len(weight))
 
 
@@ -73,13 +94,15 @@ class _Linear(torch.autograd.Function):
         b: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.width, ctx.threads, ctx.has_b = width(), torch.get_num_threads(), b is not None
+        ctx.width, ctx.threads, ctx.has_b = chosen_width(), torch.get_num_threads(), b is not None
         return product(ctx.width, ctx.threads, x, weight.t(), b)
 
     @staticmethod
     def backward(ctx: Any, d_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401  torch's object again
         if torch.is_grad_enabled():  # create_graph=True
-            raise UsageError("products of the native kernel have no gradients of gradients")
+            raise UsageError(
+                "the native kernel's products have no gradients of gradients; use torch.nn.functional.linear"
+            )
         x, weight = ctx.saved_tensors
         d_x = product(ctx.width, ctx.threads, d_y, weight) if ctx.needs_input_grad[0] else None
         d_weight = product(ctx.width, ctx.threads, d_y.t(), x) if ctx.needs_input_grad[1] else None

@@ -1,4 +1,4 @@
-// What a tile of factors is. Included by tiles.hpp and pairs.hpp.
+// What a tile of rounded factors is.
 #pragma once
 
 #include "vec.hpp"
