@@ -8,9 +8,8 @@
 namespace cellgate {
 namespace {
 
-// How many blocks of rows a panel of weights is read for by one thread. 0: all of them by all threads, each with its
-// share of the units: weights that do not stay in a core's cache take longer to read than to multiply.
-constexpr int64_t blocks_together(int64_t hidden) { return hidden <= 384 ? 1 : 0; }
+// How many blocks of rows a panel of weights is read for by one thread: more do not make it quicker.
+constexpr int64_t blocks_together(int64_t) { return 1; }
 
 // Registers for products of at most so many rows: these need no making.
 struct Registers {
