@@ -32,7 +32,7 @@ demo: .venv/installed
 	$(BIN)/python -m cellgate.samples.demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff format --check src tests

@@ -12,6 +12,17 @@ from cellgate.training import train
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # before any test file imports torch
 
+
+def _keep_to_own_cores() -> None:
+    """Of several processes that test side by side (pytest-xdist), each takes its share of the cores."""
+    number, count = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[int(number) :: int(count)] or cores)
+
+
+if hasattr(os, "sched_setaffinity"):
+    _keep_to_own_cores()
+
 SAMPLES = Path(__file__).parents[1] / "src" / "cellgate" / "samples"
 TINY: dict[str, dict[str, Any]] = {
     "encoder": {"embedding": 16, "hidden": 12, "buckets": 256},
