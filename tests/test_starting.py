@@ -12,7 +12,7 @@ from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
 from cellgate.codecs import TextCodec
 from cellgate.codecs.units import UNKNOWN_ID
-from cellgate.config import StartConfig, TextConfig
+from cellgate.config import TextConfig
 from cellgate.errors import UsageError
 from cellgate.nets import Encoder
 from cellgate.starting import start
@@ -189,11 +189,6 @@ def test_other_bundles_are_refused(bundle: Bundle, tmp_path: Path):
         train("classify", JUDGED, folder=tmp_path / "no", config={"start": {"language": str(tmp_path / "subwords")}})
 
 
-def test_start_settings_say_what_they_need():
-    with pytest.raises(ValueError, match="name one with --from"):
-        StartConfig(freeze=True)
-
-
 def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -209,7 +204,10 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     language = open_bundle(Path("judge.language"))
     assert language.manifest["task"] == "generate"
     made = (language.folder / "bundle.json").read_bytes()
-    assert run([*command[:4], "again", "--from", "judge.language", "--freeze", "--train.max-steps", "8"]) == 0
+    assert (
+        run([*command[:4], "again", "--from", "judge.language", "--start.freeze", "true", "--train.max-steps", "8"])
+        == 0
+    )
     assert run(command) == 0
     assert "it is begun with" in capsys.readouterr().err
     assert (language.folder / "bundle.json").read_bytes() == made

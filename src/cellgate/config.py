@@ -140,12 +140,6 @@ class StartConfig(Options):
     """Share of the steps after which the next layer below is trained too, from the last one down; 0: all from the first
     step."""
 
-    @model_validator(mode="after")
-    def _something_to_keep(self) -> Self:
-        if self.freeze and not self.language:
-            raise ValueError("start.freeze keeps what a language model has learned; name one with --from")
-        return self
-
 
 class HeadConfig(Options):
     """From the encoder's outputs to one score a label: pooling, then one linear map."""

@@ -22,14 +22,20 @@ _SIZES = {"layers": 1, "embedding": 256, "hidden": 256}
 
 def language_of(config: TaskConfig) -> str:
     """The folder of the language model that a training starts from, or ""."""
+    return _beginning(config).language
+
+
+def _beginning(config: TaskConfig) -> StartConfig:
     start = getattr(config, "start", None)
-    return start.language if isinstance(start, StartConfig) else ""
+    return start if isinstance(start, StartConfig) else StartConfig()
 
 
 def started(config: TaskConfig) -> TaskConfig:
     """The settings with the sizes of the language model they start from; UsageError where it does not fit."""
     language = language_of(config)
     if not language:
+        if _beginning(config).freeze:
+            raise UsageError("start.freeze keeps what a language model has learned; name one with --from")
         return config
     known = read_known(language)
     model = open_bundle(language)
