@@ -13,19 +13,7 @@ from torch.export import Dim
 
 from cellgate.errors import UsageError
 from cellgate.kernel import missing, widths
-from cellgate.ops import (
-    GATES,
-    MEMORY,
-    Cell,
-    Rows,
-    State,
-    Weights,
-    backends,
-    init_weights,
-    lstm,
-    native,
-    reference,
-)
+from cellgate.ops import GATES, MEMORY, Cell, Rows, State, Weights, backends, init_weights, lstm, native, reference
 from cellgate.ops.choice import BACKENDS
 from cellgate.ops.values import Inputs, dense
 from tests.test_ops import CELLS, DOORS, SERVED, outcome, pairs

@@ -204,10 +204,9 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     language = open_bundle(Path("judge.language"))
     assert language.manifest["task"] == "generate"
     made = (language.folder / "bundle.json").read_bytes()
-    assert (
-        run([*command[:4], "again", "--from", "judge.language", "--start.freeze", "true", "--train.max-steps", "8"])
-        == 0
-    )
+    again = [*command[:4], "again", "--from", "judge.language"]
+    assert run([*again, "--freeze", "--train.max-steps", "8"]) == 0
+    assert run([*again, "--start.freeze", "true", "--print-config"]) == 0
     assert run(command) == 0
     assert "it is begun with" in capsys.readouterr().err
     assert (language.folder / "bundle.json").read_bytes() == made

@@ -220,16 +220,10 @@ inline Answer<Doubles> equations(const Problem& p) {
 
 // ---- the kernel
 
-inline std::vector<Width> all_widths() {
+// Those that round factors by `all_widths(rounding_widths)`, which may be none.
+inline std::vector<Width> all_widths(int (*found)(const Width**) = widths) {
     const Width* list;
-    const int count = widths(&list);
-    return std::vector<Width>(list, list + count);
-}
-
-// Widths that round factors; may be none.
-inline std::vector<Width> all_rounding_widths() {
-    const Width* list;
-    const int count = rounding_widths(&list);
+    const int count = found(&list);
     return std::vector<Width>(list, list + count);
 }
 

@@ -439,13 +439,13 @@ int main() {
         group(name + "multiply", [&] { check_multiply(width); });
         group(name + "helpers flush denormals as the caller does", [&] { check_rounding_mode(width); });
     }
-    for (const Width& width : all_rounding_widths()) {
+    for (const Width& width : all_widths(rounding_widths)) {
         const std::string name = std::string(width.name) + ": ";
         group(name + "against the equations with rounded factors", [&] { check_rounding(width); });
         group(name + "multiply", [&] { check_multiply(width, true); });
         group(name + "NaN and infinity pass through, in their row", [&] { check_not_finite(width, true); });
     }
-    if (all_rounding_widths().empty()) std::printf("left out, this processor has no bfloat16: rounded factors\n");
+    if (all_widths(rounding_widths).empty()) std::printf("left out, this processor has no bfloat16: rounded factors\n");
     group("two threads call at once", check_two_callers);
     group("a stack of 128 KiB", check_small_stack);
     group("fork after use", check_fork);

@@ -104,12 +104,11 @@ def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor])
             optimize=False,
             verbose=False,
         )
-    if program is None:
-        raise WorkError("torch wrote no ONNX graph; this is a bug of Cellgate, please report it")
-    # The exporter would go over it twice: as long again, for 4 nodes of a classifier's 380.
-    with _quiet():
+        if program is None:
+            raise WorkError("torch wrote no ONNX graph; this is a bug of Cellgate, please report it")
+        # The exporter would go over it twice: as long again, for 4 nodes of a classifier's 380.
         optimize_ir(program.model, num_iterations=1)
-    return program.model_proto
+        return program.model_proto
 
 
 def _check_open_axes(model: onnx.ModelProto, net: Net) -> None:

@@ -15,7 +15,7 @@ _QUESTIONS = ("where is my parcel??", "我想退货,怎么操作", "the code SPR
 # Of few texts a small net that takes many small steps learns most in a few seconds.
 _QUICK = (
     *("--writer.layers", "1", "--writer.hidden", "192", "--writer.embedding", "64", "--train.batch-rows", "4"),
-    *("--train.batch-tokens", "256", "--train.learning-rate", "0.01", "--train.max-steps", "600"),
+    *("--train.batch-tokens", "256", "--train.max-steps", "600"),
 )
 _LINES = ("|:GBd gdB|cBA AGE|", "|:GBd gdB|cBA AG|")
 
