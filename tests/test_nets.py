@@ -22,7 +22,8 @@ from cellgate.nets import Bag, Encoder, Head, Net, Reader, settle
 from cellgate.nets import encoder as encoder_module
 from cellgate.nets.calibration import USUAL_SHARE, best_scale, best_share, best_temperature, log_softmax
 from cellgate.nets.dropout import blank, blank_places, locked, locked_types
-from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams, translations
+from cellgate.nets.hashing import character_ngrams, first_tail, next_tail, token_hashes, token_ngrams
+from cellgate.nets.hashing_onnx import translations
 from cellgate.ops import Cell, Rows, Weights
 from cellgate.ops.values import dense
 from cellgate.text.tokens import Unit

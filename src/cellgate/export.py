@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cellgate import ops
 from cellgate.errors import WorkError
-from cellgate.nets import Net, hashing
+from cellgate.nets import Net, hashing_onnx
 from cellgate.nets.tables import half_tables
 
 _HIDDEN = "CellgateHidden"  # what nodes are called that the quantiser is not to know
@@ -100,7 +100,7 @@ def _trace(net: Net, example: Mapping[str, Tensor], state: Mapping[str, Tensor])
             dynamic_shapes=(tuple(shapes),),
             input_names=[*example, *state],
             output_names=[*net.outputs, *(f"{name}.next" for name in state)],
-            custom_translation_table=ops.translations() | hashing.translations(),
+            custom_translation_table=ops.translations() | hashing_onnx.translations(),
             optimize=False,
             verbose=False,
         )
