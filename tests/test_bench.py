@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cellgate import bench
-from cellgate.bench import child, invented, machine, quality, results, sets, tag_sets, text_sets
+from cellgate.bench import child, invented, machine, quality, results, sets, tables, tag_sets, text_sets
 from cellgate.bench.linear import Features, of_labels, yardstick
 from cellgate.bench.sets import Splits
 from cellgate.bench.sizes import Sizes
@@ -304,6 +304,33 @@ def test_a_quality_record_holds_what_the_commands_told(data: Path, monkeypatch: 
     assert "--text text --label label -o sst2 --dev dev.csv --train.seed 7" in second["command"]
     assert commands[1][3:] == ["evaluate", "sst2", "test.csv", "--json"]
     assert not any(word.startswith("--train.") and word != "--train.seed" for command in commands for word in command)
+
+
+def test_of_a_set_with_texts_without_labels_the_first_model_is_told_too(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{('pos', 'neg')[number % 2]}\t9\t{number}\ttext {number}" for number in range(1_200)]
+    for part in ("train", "test"):
+        write_lines(data / "imdb" / f"{part}.tsv.gz", "label\trating\tid\ttext", *rows)
+    name = "imdb_1000_pretrained"
+
+    def run(command: list[str], folder: Path) -> child.Finished:
+        if "train" in command:
+            assert command[-6:-2] == ["--pretrain", "unlabelled.csv", "--self-train", "unlabelled.csv"]
+            assert len((folder / "unlabelled.csv").read_text("utf-8").splitlines()) == 1_201
+            (folder / name).mkdir()
+            manifest = {"calibration": {}, "data": {"self_trained_rows": 150}}
+            (folder / name / "bundle.json").write_text(json.dumps(manifest), "utf-8")
+        accuracy = 0.5 if f"{name}.teacher" in command else 0.75
+        labels = {label: {"precision": 0.7, "recall": 0.8, "f1": 0.75, "rows": 4} for label in ("pos", "neg")}
+        told = {"accuracy": accuracy, "macro_f1": 0.7, "calibration_error": 0.1, "n": 1_200, "unseen": {}}
+        return child.Finished(1.5, child.Memory(peak_rss=2_000_000), json.dumps(told | {"labels": labels}))
+
+    monkeypatch.setattr(quality, "run", run)
+    (record,) = bench.run("quality", [name])
+    assert (record["accuracy"], record["teacher"]["accuracy"], record["self_trained_rows"]) == (0.75, 0.5, 150)
+    text = "\n".join(" ".join(row) for table in tables.tables(tables.grouped([record])) for row in table.rows)
+    assert " 50.00 % 150 " in text
 
 
 def test_means_over_folds_keep_what_is_no_figure() -> None:

@@ -199,7 +199,7 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     command = ["train", "classify", "judged.csv", "-o", "judge", "--pretrain", "guests.txt", "--train.max-steps", "8"]
     assert run(command) == 0
     said = capsys.readouterr()
-    assert "first the language of the texts without answers: a language model in judge.language" in said.err
+    assert "judge.language comes first: a language model, of the texts without answers" in said.err
     assert "begins with judge.language" in said.err
     language = open_bundle(Path("judge.language"))
     assert language.manifest["task"] == "generate"
@@ -208,7 +208,7 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     assert run([*again, "--freeze", "--train.max-steps", "8"]) == 0
     assert run([*again, "--start.freeze", "true", "--print-config"]) == 0
     assert run(command) == 0
-    assert "it is begun with" in capsys.readouterr().err
+    assert "judge.language is there" in capsys.readouterr().err
     assert (language.folder / "bundle.json").read_bytes() == made
     assert run([*command, "--train.seed", "1"]) == 2
     assert "judge.language holds another Bundle (config.train.seed was 0, is 1)" in capsys.readouterr().err

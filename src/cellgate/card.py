@@ -71,6 +71,8 @@ def _what(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"# A Cellgate model: {manifest['task']}\n"
     yield f"Trained by Cellgate {manifest['cellgate']} on {train_rows:,} rows, {data['mean_tokens']:.0f} tokens each"
     yield "on average. [report.html](report.html) shows how training went and where the model is wrong.\n"
+    if answered := data.get("self_trained_rows", 0):
+        yield f"It also learned from {answered:,} texts without answers, by those that an earlier model was sure of.\n"
     yield f"**Labels ({len(labels)}), and how often each stands in the rows:** {named}{more}.\n"
     yield from _losses(manifest)
 

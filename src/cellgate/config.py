@@ -131,7 +131,9 @@ class StartConfig(Options):
 
     language: str = ""
     """Folder of a language model (`train generate`) whose vectors and layers training begins with; its sizes are then
-    the encoder's, and words that it knows have vectors of their own."""
+    the encoder's, `dropout` takes the place of the encoder's, and words that it knows have vectors of their own."""
+    dropout: Fraction = 0.1
+    """Share of tokens and of vector columns dropped in training: learned vectors bear less of it than random ones."""
     freeze: bool = False
     """Leave what it learned as it is, and train only what stands above."""
     slower: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -286,6 +288,8 @@ class TrainConfig(Options):
     imbalance: Literal["auto", "none", "weights", "focal", "sampling"] = "auto"
     """Of rows with answers, against labels with few: their rows weigh more, well answered rows weigh less (Lin et al.
     2017), or all labels are drawn alike; auto: weights where one of two labels has under a twentieth of the rows."""
+    sure: Fraction = 0.6
+    """Of texts without answers (`--self-train`), those are learned from that a first model is at least so sure of."""
     patience: Count = 4
     """Stop after this many epochs without a better dev metric."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1

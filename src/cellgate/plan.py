@@ -10,6 +10,14 @@ from cellgate.task import Row
 
 
 @dataclass(frozen=True)
+class SelfTraining:
+    """Texts without answers, and a Bundle whose sure answers to them are learned from too (Scudder 1965)."""
+
+    teacher: Path
+    texts: Iterable[Row]
+
+
+@dataclass(frozen=True)
 class Plan:
     """A training that is to be done, or gone on with."""
 
@@ -19,3 +27,4 @@ class Plan:
     dev: Iterable[Row] | None  # None: held out from `train`
     folder: Path
     origin: Mapping[str, Any]  # says which data these are; a resumed training must name the same
+    self_training: SelfTraining | None = None

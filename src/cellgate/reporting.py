@@ -39,7 +39,7 @@ class Known:
     @property
     def first_dev(self) -> int:
         """Number of the first row of a dev file among all rows; 0 where dev is held out: those keep their numbers."""
-        return len(self.prepared.train) if self.dev is not None else 0
+        return len(self.prepared.own) if self.dev is not None else 0
 
 
 def certainty(target: SupervisedCodec, ranked: Sequence[Ranked], truth: Sequence[Value]) -> Certainty:
@@ -94,7 +94,7 @@ def write_report(known: Known, dev: Dev, net: Net, folder: Path) -> str:
         ),
         errors=tuple(_with_text(each, texts.get(each.row, ""), known.first_dev) for each in wrong),
         suspects=tuple(_with_text(each, texts.get(each.row, ""), 0) for each in suspects),
-        looked_at=min(len(prepared.train), _SUSPECT_ROWS),
+        looked_at=min(len(prepared.own), _SUSPECT_ROWS),
     )
     (folder / "report.html").write_text(report_html(report), "utf-8")
     return missing
@@ -118,8 +118,8 @@ def _disagreements(rows: Dev, ranked: Sequence[Ranked]) -> list[Disagreement]:
 
 def _suspects(prepared: Prepared, dev: Dev, net: Net, decision: Decision) -> list[Disagreement]:
     """The training rows that the model most surely answers otherwise than their labels say."""
-    count = min(len(prepared.train), _SUSPECT_ROWS)
-    rows = prepared.train[np.linspace(0, len(prepared.train) - 1, count).astype(np.int64)]
+    count = min(len(prepared.own), _SUSPECT_ROWS)
+    rows = prepared.own[np.linspace(0, len(prepared.own) - 1, count).astype(np.int64)]
     taught = replace(dev, rows=rows)
     always = replace(decision, abstain_below=0.0)
     return _disagreements(taught, dev.target.decode(taught.scores(net), taught.columns, always, top=1))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS = 3  # of an encoder
 _MOSTLY = 0.5  # share of Han letters from which texts are read by characters
-_SIZES = {"layers": 1, "embedding": 256, "hidden": 256}
+_SIZES = {"layers": 1, "embedding": 256, "hidden": 384, "samples": 2_048}
 
 
 def language_of(config: TaskConfig) -> str:
@@ -55,6 +55,7 @@ def started(config: TaskConfig) -> TaskConfig:
     encoder = values["encoder"]
     encoder |= {"enabled": True, "cell": "lstm", "layers": writer.layers, "hidden": writer.hidden}
     encoder |= {"embedding": writer.embedding, "directions": min(writer.directions, encoder["directions"])}
+    encoder |= dict.fromkeys(("word_dropout", "embedding_dropout"), values["start"]["dropout"])
     if values["text"]["unit"] == "auto":
         values["text"]["unit"] = known.unit
     return type(config).parse(values, "the settings")

@@ -27,6 +27,7 @@ from cellgate.fit.events import Done, Event, Note, Work
 from cellgate.fit.prepare import Prepared, is_prepared, load_prepared, notes, prepare
 from cellgate.metrics import calibration_error
 from cellgate.plan import Plan
+from cellgate.self_training import answers
 from cellgate.staging import stage
 from cellgate.starting import language_of, start, started
 from cellgate.task import Row, Task, find
@@ -73,11 +74,11 @@ def is_trained(plan: Plan) -> bool:
     if not manifest.is_file():
         return False
     found = json.loads(manifest.read_text("utf-8"))
-    wanted = json.loads(json.dumps({"config": plan.config.model_dump(mode="json"), "data": plan.origin}))
+    wanted = json.loads(json.dumps({"config": started(plan.config).model_dump(mode="json"), "data": plan.origin}))
     same = {"config": found["config"], "data": {name: found["data"].get(name) for name in wanted["data"]}}
     if same != wanted:
         raise UsageError(
-            f"{plan.folder} holds another Bundle ({_difference(same, wanted)}); start from it with --from, or delete it"
+            f"{plan.folder} holds another Bundle ({_difference(same, wanted)}): give the same, or move it away"
         )
     return True
 
@@ -94,7 +95,10 @@ def _answering(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
     if not isinstance(plan.config, AnsweringConfig):
         raise UsageError(f"settings of another task than {plan.task!r}: give a mapping, or a value of its own Config")
     if not is_prepared(work / "data"):
-        yield from prepare(task, plan.config, plan.train, plan.dev, work / "data")
+        answered: Iterable[Row] = ()
+        if plan.self_training:
+            answered = yield from answers(plan, plan.self_training, task, work)
+        yield from prepare(task, plan.config, plan.train, plan.dev, work / "data", answered)
     prepared = load_prepared(work / "data")
     yield from notes(prepared)
     yield from _fit_and_write(plan, plan.config.answer, task, prepared, work)
@@ -117,7 +121,7 @@ def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepa
     lengths = prepared.rows.columns["tokens"].lengths
     chances = None
     if config.train.imbalance == "sampling":
-        chances = even_chances(prepared.groups[prepared.train])
+        chances = even_chances(prepared.groups)
     by_token = isinstance(target, ChainCodec)
     data = RowFeed(prepared.rows, prepared.train, lengths, source.collate, target.collate, chances, by_token)
     dev = Dev(data, prepared.dev, target)

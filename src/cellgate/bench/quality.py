@@ -86,8 +86,14 @@ def _measure(name: str, splits: Splits, seed: int, settings: Sequence[str] = ())
         trained = run([*command, *settings], folder)
         asked = run([*CELLGATE, "evaluate", name, "test.csv", *_separator(splits), "--json"], folder)
         manifest = json.loads((folder / name / "bundle.json").read_text("utf-8"))
+        taught: Record = {}
+        if splits.unlabelled:
+            first = run([*CELLGATE, "evaluate", f"{name}.teacher", "test.csv", *_separator(splits), "--json"], folder)
+            taught["teacher"] = _metrics(first.stdout, splits)
+            taught["self_trained_rows"] = manifest["data"]["self_trained_rows"]
         return {
             **_metrics(asked.stdout, splits),
+            **taught,
             "train_rows": len(splits.train),
             "test_texts_in_train": splits.test_texts_in_train,
             "train_seconds": round(trained.seconds, 1),
@@ -170,7 +176,7 @@ def _command(name: str, splits: Splits, seed: int, folder: Path) -> list[str]:
         command += ["--dev", "dev.csv"]
     if splits.unlabelled:
         sets.write_texts(folder / "unlabelled.csv", splits.unlabelled)
-        command += ["--pretrain", "unlabelled.csv"]
+        command += ["--pretrain", "unlabelled.csv", "--self-train", "unlabelled.csv"]
     command += _separator(splits)
     if splits.out_of_scope:
         command += ["--answer.out-of-scope", splits.out_of_scope]

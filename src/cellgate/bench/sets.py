@@ -43,7 +43,7 @@ class Splits:
     test: Sequence[Example]
     positive: str = ""  # the label whose F1 is told, where one of two is what is looked for
     out_of_scope: str = ""  # the label of texts that fit none
-    unlabelled: Sequence[str] = ()  # texts to learn the language from before
+    unlabelled: Sequence[str] = ()  # texts whose language is learned first, and that a first model answers
 
     @property
     def several(self) -> bool:

@@ -74,6 +74,11 @@ _LOOKED_FOR = (  # of sets that have such; with the better linear model's beside
     Figure("in_scope_accuracy", "accuracy in scope", percent),
     Figure("out_of_scope_recall", "recall out of scope", percent),
 )
+_SELF_TRAINED = (
+    Figure("accuracy", "accuracy", percent),
+    Figure("teacher.accuracy", "of the first model", percent),
+    Figure("self_trained_rows", "texts without labels learned from", count),
+)
 _TAGGED = (
     Figure("span_f1", "span F1", percent),
     Figure("span_precision", "precision", percent),
@@ -212,6 +217,9 @@ def tables(groups: Sequence[Group], named: Callable[[str], str] = str) -> list[T
             tables.append(_table(foretold, "set (generate)", _FORETOLD, {"below 5-grams": _below}, named))
         if labelled:
             tables.insert(0, _table(labelled, "set", _QUALITY, {"against linear": _against_linear}, named))
+        taught = [group for group in labelled if group.value("teacher.accuracy") is not None]
+        if taught:
+            tables.append(_table(taught, "set (self-training)", _SELF_TRAINED, {}, named))
         return [*tables, *_looked_for(labelled, named)]
     return [_limit(groups, named)]
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -29,16 +29,18 @@ from cellgate.cli.sources import (
 from cellgate.cli.stop import Stop, stoppable
 from cellgate.cli.words import STANDARD_INPUT, clock, megabytes, say
 from cellgate.config import TaskConfig
+from cellgate.data.records import Records
 from cellgate.errors import UsageError, counted
 from cellgate.fit.events import Done, Event, Step
-from cellgate.plan import Plan
+from cellgate.plan import Plan, SelfTraining
 from cellgate.starting import language_of, language_settings
-from cellgate.task import find, names
+from cellgate.task import Row, find, names
 from cellgate.training import is_trained, train_events
 
 _EXAMPLE = "Example: cellgate train {} {}"
 _USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
 _FIRST = "classify"  # the task that is shown to who asks for no other
+_WRITER = "generate"  # the task that reads texts alone
 _LOOKED_AT = 200  # texts, to tell how they are written
 APP = App(
     name="train",
@@ -69,7 +71,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What training begins with, where not at random."""
+    """What training begins with, where not at random and with answers alone."""
 
     language: Annotated[
         str | None,
@@ -87,6 +89,16 @@ class Beginning:
             negative=(),
             help="Texts without answers, any number of them: first their language is learned, in FOLDER.language, then "
             "training begins from that.",
+            show_default=False,
+        ),
+    ] = ()
+    self_train: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="FILE",
+            negative=(),
+            help="Texts without answers, any number of them: a first model is trained, in FOLDER.teacher, then one "
+            "that learns from its sure answers to these texts as well (--train.sure).",
             show_default=False,
         ),
     ] = ()
@@ -110,11 +122,18 @@ def _verb(task: str) -> App:
             print(config.to_yaml(), end="")
             return 0
         plan = _plan(task, config, files, order, how, given(columns))
-        if not beginning.pretrain:
-            return _train(plan, resume=order.resume)
-        if code := _pretrain(_language_plan(plan, beginning.pretrain, how), resume=order.resume):
-            return code
-        return _train(plan, resume=order.resume and work_folder(plan.folder).exists())
+        first: list[tuple[Plan, str]] = []
+        if beginning.pretrain:
+            language = _language_plan(plan, beginning.pretrain, how)
+            first.append((language, "a language model, of the texts without answers"))
+        if beginning.self_train:
+            teacher = replace(plan, folder=Path(f"{plan.folder}.teacher"))
+            first.append((teacher, "a first model, of the rows with answers"))
+            plan = _self_training(plan, teacher.folder, beginning.self_train, how)
+        for each, what in first:
+            if code := _train_first(each, what, resume=order.resume):
+                return code
+        return _train(plan, resume=order.resume and (work_folder(plan.folder).exists() or not first))
 
     found = find(task)
     flat = Parameter(name="*")
@@ -153,23 +172,35 @@ def _begun(config: TaskConfig, beginning: Beginning, order: Order) -> TaskConfig
 
 def _language_plan(plan: Plan, files: tuple[str, ...], reading: Reading) -> Plan:
     """The training of the language model that another one begins with."""
-    name = "generate"
+    records = _texts(plan, files, reading)
+    config = language_settings(plan.config, map(attrgetter("text"), islice(records, _LOOKED_AT)))
+    return Plan(_WRITER, config, records, None, Path(language_of(plan.config)), origin(records))
+
+
+def _self_training(plan: Plan, teacher: Path, files: tuple[str, ...], reading: Reading) -> Plan:
+    """The training that learns from a teacher's answers to the texts of files, too."""
+    records, task = _texts(plan, files, reading), find(plan.task)
+    texts = map(task.read, map(attrgetter("text"), records))
+    facts = {**plan.origin, "self_trained": origin(records)}
+    return replace(plan, origin=facts, self_training=SelfTraining(teacher, texts))
+
+
+def _texts(plan: Plan, files: tuple[str, ...], reading: Reading) -> Records[Row]:
+    """Texts without answers: tables whose column is called as in the rows, or a text a line."""
     columns = {name: column for name, column in plan.origin["columns"].items() if name == "text"}
     trained = {"columns": columns, "layout": "lines"}
-    source = open_as_trained(files, find(name), {"text": None}, reading, trained)
+    source = open_as_trained(files, find(_WRITER), {"text": None}, reading, trained)
     for note in source.notes:
         say(note)
-    texts = map(attrgetter("text"), islice(source.records, _LOOKED_AT))
-    config = language_settings(plan.config, texts)
-    return Plan(name, config, source.records, None, Path(language_of(plan.config)), origin(source.records))
+    return source.records
 
 
-def _pretrain(plan: Plan, *, resume: bool) -> int:
-    """Train the language model, and say what was made."""
+def _train_first(plan: Plan, what: str, *, resume: bool) -> int:
+    """Train a model that another one needs, unless it is there; `what` says what it is."""
     if is_trained(plan):
-        say(f"the language model in {plan.folder} is of these texts and settings: it is begun with")
+        say(f"{plan.folder} is there: {what} and with these settings")
         return 0
-    say(f"first the language of the texts without answers: a language model in {plan.folder}")
+    say(f"{plan.folder} comes first: {what}")
     return _run(plan, train_events(plan, resume=resume and work_folder(plan.folder).exists()))
 
 

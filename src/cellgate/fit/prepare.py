@@ -34,6 +34,7 @@ class Facts:
     """What was counted while preparing; it stands in bundle.json."""
 
     rows: int
+    self_trained_rows: int  # learned from beside them, by the answers of an earlier model
     dev_rows: int
     dev_given: bool
     cut_texts: int
@@ -47,15 +48,23 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Encoded rows, the codecs that made them, and which rows are train and dev."""
+    """Encoded rows, the codecs that made them, and which rows are train and dev.
+
+    The rows of the training files are numbered first, then those of a dev file, then the self-trained ones.
+    """
 
     source: TextCodec
     target: SupervisedCodec
     rows: EncodedRows
     train: Ints
     dev: Ints
-    groups: Ints  # [rows of the training files] the number of each row's rarest label
+    groups: Ints  # [train] the number of each row's rarest label
     facts: Facts
+
+    @property
+    def own(self) -> Ints:
+        """Rows to train on that stand in the user's files."""
+        return self.train[: len(self.train) - self.facts.self_trained_rows]
 
 
 def is_prepared(folder: Path) -> bool:
@@ -82,11 +91,17 @@ def load_prepared(folder: Path) -> Prepared:
 
 
 def prepare(
-    task: Task, config: AnsweringConfig, train: Iterable[Row], dev: Iterable[Row] | None, folder: Path
+    task: Task,
+    config: AnsweringConfig,
+    train: Iterable[Row],
+    dev: Iterable[Row] | None,
+    folder: Path,
+    self_trained: Iterable[Row] = (),
 ) -> Iterator[Event]:
-    """Read `train` three times and `dev` twice; leave in `folder` what `load_prepared` opens.
+    """Read `train` and `self_trained` three times and `dev` twice; leave in `folder` what `load_prepared` opens.
 
-    DataError for rows that nothing can be learned from, or that the settings do not fit.
+    `self_trained` is never held out. DataError for rows that nothing can be learned from, or that the settings do not
+    fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values: list[Value] = []
@@ -96,29 +111,35 @@ def prepare(
         values.append(shared.setdefault(value, value))
         if len(values) % _CHUNK_ROWS == 0:
             yield Work("reading labels", len(values), None)
+    own = len(values)
+    values += [shared.setdefault(value, value) for value in map(attrgetter(task.wanted), self_trained)]
     target: SupervisedCodec = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
     groups = target.rarest(values)
-    train_rows, dev_rows = _hold_out(groups, dev, config)
+    train_rows, dev_rows = _hold_out(groups[:own], dev, config)
+    learned = np.concatenate([train_rows, np.arange(own, len(values))])
     yield Work("learning the vocabulary", 0, None)
-    source = task.source(config)(_Texts(task, train, np.isin(np.arange(len(values)), train_rows)))
-    np.save(folder / "train.npy", train_rows)
+    read = _Texts(task, _Both(train, self_trained), np.isin(np.arange(len(values)), learned))
+    source = task.source(config)(read)
+    behind = 0 if dev is None else len(dev_rows)  # rows of a dev file stand before the self-trained ones
+    np.save(folder / "train.npy", np.where(learned < own, learned, learned + behind))
     np.save(folder / "dev.npy", dev_rows)
-    np.save(folder / "groups.npy", groups)
+    np.save(folder / "groups.npy", groups[learned])
     state = {"source": codecs.save(source, folder), "target": codecs.save(target, folder)}
     (folder / "codec.json").write_text(json.dumps(state, ensure_ascii=False), "utf-8")
     writer = RowWriter(folder)
     counts: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
     try:
-        for counted, labels in _encode(task, source, target, chain(train, dev or ()), writer):
+        for counted, labels in _encode(task, source, target, chain(train, dev or (), self_trained), writer):
             counts += counted
             unseen += labels
-            yield Work("encoding", writer.rows, len(train_rows) + len(dev_rows))
+            yield Work("encoding", writer.rows, len(learned) + len(dev_rows))
         if counts["unseen"] == len(dev_rows) and not target.no_scope:
             raise DataError("no dev row has a label that stands in the training rows; name the label column of both")
         check(target, outside_dev_rows=counts["outside"])
         facts = Facts(
             rows=len(train_rows) + len(dev_rows),
+            self_trained_rows=len(values) - own,
             dev_rows=len(dev_rows),
             dev_given=dev is not None,
             cut_texts=counts["cut"],
@@ -126,7 +147,7 @@ def prepare(
             unseen_dev_rows=counts["unseen"],
             unseen_dev_labels=dict(unseen),
             lost_spans=counts["lost"],
-            rows_by_label=dict(sorted(Counter(chain.from_iterable(map(labels_of, values))).items())),
+            rows_by_label=dict(sorted(Counter(chain.from_iterable(map(labels_of, values[:own]))).items())),
             mean_tokens=source.mean_tokens,
         )
         (folder / "facts.json").write_text(json.dumps(asdict(facts), ensure_ascii=False), "utf-8")
@@ -176,6 +197,17 @@ def _encode(
         named = [labels_of(values[row]) for row in unseen]
         strange = [set(labels) - known or {", ".join(labels)} for labels in named]  # known ones: too many for one text
         yield counts, Counter(chain.from_iterable(strange))
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Rows, and others behind them."""
+
+    rows: Iterable[Row]
+    others: Iterable[Row]
+
+    def __iter__(self) -> Iterator[Row]:
+        return chain(self.rows, self.others)
 
 
 @dataclass(frozen=True, slots=True)
