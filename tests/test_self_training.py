@@ -13,7 +13,7 @@ from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
 from cellgate.errors import DataError, UsageError
 from cellgate.fit.events import Note, Step
-from cellgate.fit.prepare import Prepared, load_prepared, prepare
+from cellgate.fit.prepare import Prepared, load_prepared, notes, prepare
 from cellgate.plan import Plan, SelfTraining
 from cellgate.self_training import Answered, answers
 from cellgate.spans import Span
@@ -73,7 +73,9 @@ def test_rows_answered_by_a_model_are_trained_on_and_never_held_out(
     reviews: list[dict[str, str]], tmp_path: Path, *, dev_given: bool
 ):
     own, dev = rows(reviews[:40]), rows(reviews[40:50]) if dev_given else None
-    also = rows({"text": f"marked {place}", "label": row["label"]} for place, row in enumerate(reviews[50:70]))
+    long = {0: " very" * 1_000, 7: " so" * 1_000}
+    marks = [f"marked {place}{long.get(place, '')}" for place in range(20)]
+    also = rows({"text": text, "label": row["label"]} for text, row in zip(marks, reviews[50:70], strict=True))
     alone, both = prepared(tmp_path / "alone", own, dev, []), prepared(tmp_path / "both", own, dev, also)
     assert np.array_equal(both.dev, alone.dev)
     assert np.array_equal(both.own, alone.train)
@@ -83,6 +85,8 @@ def test_rows_answered_by_a_model_are_trained_on_and_never_held_out(
     assert both.facts.self_trained_rows == 20
     assert both.facts.rows_by_label == alone.facts.rows_by_label
     assert len(both.groups) == len(both.train)
+    said = [event.text for event in notes(both) if isinstance(event, Note)]
+    assert any(f": 2 of {70 if dev_given else 60} texts" in text for text in said)
 
 
 def test_a_stopped_one_goes_on_to_the_same_bytes(reviews: list[dict[str, str]], bundle: Bundle, tmp_path: Path):

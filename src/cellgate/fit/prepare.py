@@ -227,6 +227,7 @@ def notes(prepared: Prepared) -> Iterator[Event]:
     """What the user should be told of the data."""
     facts, source = prepared.facts, prepared.source
     how = "given" if facts.dev_given else "held out"
+    texts = counted(facts.rows + facts.self_trained_rows, "text")
     yield Note(
         f"{facts.rows - facts.dev_rows:,} rows to train on, {facts.dev_rows:,} {how} as dev; "
         f"{len(facts.rows_by_label)} labels; {source.mean_tokens:.0f} tokens a text ({source.unit}s), "
@@ -243,17 +244,14 @@ def notes(prepared: Prepared) -> Iterator[Event]:
             f"{lexicon.covered:.1%} of their characters are part of a word of two or more"
         )
     if facts.cut_texts:
-        yield Note(
-            f"cut at {source.max_tokens:,} tokens (--text.max-tokens): {facts.cut_texts:,} of "
-            f"{counted(facts.rows, 'text')}"
-        )
+        yield Note(f"cut at {source.max_tokens:,} tokens (--text.max-tokens): {facts.cut_texts:,} of {texts}")
     if facts.lost_spans:
         yield Note(
             f"{counted(facts.lost_spans, 'span begins or ends', 'spans begin or end')} inside a token, or behind where "
             "a text was cut: all tokens touched are learned"
         )
     if facts.empty_texts:
-        yield Note(f"empty, and kept: {facts.empty_texts:,} of {counted(facts.rows, 'text')}")
+        yield Note(f"empty, and kept: {facts.empty_texts:,} of {texts}")
     if facts.unseen_dev_rows:
         told = prepared.target.all_unseen(facts.unseen_dev_labels)
         count = "counts" if facts.unseen_dev_rows == 1 else "count"
