@@ -1,7 +1,7 @@
 """Self-training: which answers are learned from, that dev is never among them, and that a stop loses nothing."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
 from cellgate.errors import DataError, UsageError
-from cellgate.fit.events import Note, Step
+from cellgate.fit.events import Event, Note, Step
 from cellgate.fit.prepare import Prepared, load_prepared, notes, prepare
 from cellgate.plan import Plan, SelfTraining
 from cellgate.self_training import Answered, answers
@@ -53,13 +53,13 @@ def test_sure_answers_to_unknown_texts_are_kept(reviews: list[dict[str, str]], b
     texts = [row["text"] for row in reviews]
     given = plan(reviews, tmp_path / "student", bundle, texts)
     assert given.self_training is not None
-    told, found = [], answers(given, given.self_training, TASK, tmp_path)
-    kept: Answered | None = None
-    while kept is None:
-        try:
-            told.append(next(found))
-        except StopIteration as end:
-            kept = end.value
+    by, made = given.self_training, list[Answered]()
+
+    def answering() -> Iterator[Event]:
+        made.append((yield from answers(given, by, TASK, tmp_path)))
+
+    told = list(answering())
+    (kept,) = made
     known = {row["text"] for row in reviews[:60]}
     answered = zip(texts, bundle.predict(texts), strict=True)
     sure = [TASK.read({"text": t, "label": a.value}) for t, a in answered if a.confidence >= 0.5 and t not in known]

@@ -14,7 +14,7 @@ import numpy as np
 
 from cellgate.batch import Ids
 from cellgate.bench import linear, sets, tag_sets, text_sets
-from cellgate.bench.child import CELLGATE, folder_bytes, run
+from cellgate.bench.child import CELLGATE, Finished, folder_bytes, run
 from cellgate.bench.kneser_ney import KneserNey
 from cellgate.bench.machine import Record, require_extra, stamp
 from cellgate.bench.sets import Splits
@@ -84,12 +84,11 @@ def _measure(name: str, splits: Splits, seed: int, settings: Sequence[str] = ())
         command = _command(name, splits, seed, folder)
         about = stamp([*command, *settings])
         trained = run([*command, *settings], folder)
-        asked = run([*CELLGATE, "evaluate", name, "test.csv", *_separator(splits), "--json"], folder)
+        asked = _ask(name, splits, folder)
         manifest = json.loads((folder / name / "bundle.json").read_text("utf-8"))
         taught: Record = {}
         if splits.unlabelled:
-            first = run([*CELLGATE, "evaluate", f"{name}.teacher", "test.csv", *_separator(splits), "--json"], folder)
-            taught["teacher"] = _metrics(first.stdout, splits)
+            taught["teacher"] = _metrics(_ask(f"{name}.teacher", splits, folder).stdout, splits)
             taught["self_trained_rows"] = manifest["data"]["self_trained_rows"]
         return {
             **_metrics(asked.stdout, splits),
@@ -181,6 +180,11 @@ def _command(name: str, splits: Splits, seed: int, folder: Path) -> list[str]:
     if splits.out_of_scope:
         command += ["--answer.out-of-scope", splits.out_of_scope]
     return [*command, "--train.seed", str(seed)]
+
+
+def _ask(bundle: str, splits: Splits, folder: Path) -> Finished:
+    """Have a Bundle in `folder` answer the test rows there."""
+    return run([*CELLGATE, "evaluate", bundle, "test.csv", *_separator(splits), "--json"], folder)
 
 
 def _separator(splits: Splits) -> list[str]:

@@ -69,9 +69,15 @@ class Order:
     ] = False
 
 
+def _texts_flag(use: str) -> Parameter:
+    """Of files of texts without answers."""
+    told = f"Texts without answers, any number of them: {use}"
+    return Parameter(metavar="FILE", negative=(), help=told, show_default=False)
+
+
 @dataclass(frozen=True)
 class Beginning:
-    """What training begins with, where not at random and with answers alone."""
+    """What is learned from before the rows with answers, or beside them."""
 
     language: Annotated[
         str | None,
@@ -84,22 +90,13 @@ class Beginning:
     ] = False
     pretrain: Annotated[
         tuple[str, ...],
-        Parameter(
-            metavar="FILE",
-            negative=(),
-            help="Texts without answers, any number of them: first their language is learned, in FOLDER.language, then "
-            "training begins from that.",
-            show_default=False,
-        ),
+        _texts_flag("first their language is learned, in FOLDER.language, then training begins from that."),
     ] = ()
     self_train: Annotated[
         tuple[str, ...],
-        Parameter(
-            metavar="FILE",
-            negative=(),
-            help="Texts without answers, any number of them: a first model is trained, in FOLDER.teacher, then one "
-            "that learns from its sure answers to these texts as well (--train.sure).",
-            show_default=False,
+        _texts_flag(
+            "a first model is trained, in FOLDER.teacher, then one that learns from its sure answers to these texts as "
+            "well (--train.sure)."
         ),
     ] = ()
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from operator import attrgetter
@@ -104,22 +104,15 @@ def prepare(
     fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values: list[Value] = []
-    shared: dict[Value, Value] = {}  # millions of rows share a few labels
-    for record in train:
-        value = getattr(record, task.wanted)
-        values.append(shared.setdefault(value, value))
-        if len(values) % _CHUNK_ROWS == 0:
-            yield Work("reading labels", len(values), None)
+    values = yield from _values(task, train)
     own = len(values)
-    values += [shared.setdefault(value, value) for value in map(attrgetter(task.wanted), self_trained)]
+    values += yield from _values(task, self_trained)
     target: SupervisedCodec = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
     groups = target.rarest(values)
     train_rows, dev_rows = _hold_out(groups[:own], dev, config)
     learned = np.concatenate([train_rows, np.arange(own, len(values))])
     yield Work("learning the vocabulary", 0, None)
-    read = _Texts(task, _Both(train, self_trained), np.isin(np.arange(len(values)), learned))
-    source = task.source(config)(read)
+    source = task.source(config)(_Texts(task, train, self_trained, np.isin(np.arange(len(values)), learned)))
     behind = 0 if dev is None else len(dev_rows)  # rows of a dev file stand before the self-trained ones
     np.save(folder / "train.npy", np.where(learned < own, learned, learned + behind))
     np.save(folder / "dev.npy", dev_rows)
@@ -154,6 +147,18 @@ def prepare(
         writer.finish()
     finally:
         writer.close()
+
+
+def _values(task: Task, records: Iterable[Row]) -> Generator[Event, None, list[Value]]:
+    """The wanted value of each row."""
+    values: list[Value] = []
+    shared: dict[Value, Value] = {}  # millions of rows share a few labels
+    for record in records:
+        value = getattr(record, task.wanted)
+        values.append(shared.setdefault(value, value))
+        if len(values) % _CHUNK_ROWS == 0:
+            yield Work("reading labels", len(values), None)
+    return values
 
 
 def _hold_out(groups: Ints, dev: Iterable[Row] | None, config: TaskConfig) -> tuple[Ints, Ints]:
@@ -200,27 +205,18 @@ def _encode(
 
 
 @dataclass(frozen=True, slots=True)
-class _Both:
-    """Rows, and others behind them."""
-
-    rows: Iterable[Row]
-    others: Iterable[Row]
-
-    def __iter__(self) -> Iterator[Row]:
-        return chain(self.rows, self.others)
-
-
-@dataclass(frozen=True, slots=True)
 class _Texts:
     """The given values of the chosen rows, read again at each iteration."""
 
     task: Task
-    records: Iterable[Row]
-    chosen: npt.NDArray[np.bool_]  # [rows]
+    train: Iterable[Row]
+    self_trained: Iterable[Row]
+    chosen: npt.NDArray[np.bool_]  # [rows of both]
 
     def __iter__(self) -> Iterator[Given]:
         field = self.task.given[0]
-        return (getattr(record, field) for record, keep in zip(self.records, self.chosen, strict=True) if keep)
+        records = chain(self.train, self.self_trained)
+        return (getattr(record, field) for record, keep in zip(records, self.chosen, strict=True) if keep)
 
 
 def notes(prepared: Prepared) -> Iterator[Event]:
