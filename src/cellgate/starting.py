@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS = 3  # of an encoder
 _MOSTLY = 0.5  # share of Han letters from which texts are read by characters
-_SIZES = {"layers": 1, "embedding": 256, "hidden": 384, "samples": 2_048}
+_SIZES = {"layers": 1, "embedding": 256, "hidden": 320, "samples": 2_048}
 
 
 def language_of(config: TaskConfig) -> str:
