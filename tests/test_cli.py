@@ -31,7 +31,7 @@ from tests.conftest import SAMPLES
 Trained = tuple[Path, subprocess.CompletedProcess[bytes]]
 COMMAND = [sys.executable, "-m", "cellgate"]
 REVIEWS, TEST = str(SAMPLES / "reviews.csv"), str(SAMPLES / "reviews_test.csv")
-_OF_SOME_TASKS = ("--overlaps", "--label-separator", "--layout", "--pretrain")
+_OF_SOME_TASKS = ("--overlaps", "--label-separator", "--layout", "--pretrain", "--train.sure")
 TINY = ["--encoder.embedding", "16", "--encoder.hidden=12", "--encoder.buckets", "256", "--train.threads", "1"]
 
 
@@ -142,8 +142,8 @@ def test_every_setting_is_a_flag_with_its_help_and_default(task: str, capsys: py
 @pytest.mark.parametrize(
     ("task", "meant"),
     [
-        ("classify", {"--label-separator", "--layout", "--pretrain"}),
-        ("tag", {"--overlaps", "--layout", "--pretrain"}),
+        ("classify", {"--label-separator", "--layout", "--pretrain", "--train.sure"}),
+        ("tag", {"--overlaps", "--layout", "--pretrain", "--train.sure"}),
         ("generate", {"--layout"}),
     ],
 )

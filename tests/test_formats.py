@@ -383,9 +383,15 @@ def test_a_bad_row_of_standard_input_is_named_so(
     assert "cellgate: standard input is empty" in capsys.readouterr().err
 
 
-def test_standard_input_is_not_given_twice(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["train", "classify", "-", "--dev", "-", "-o", str(tmp_path / "b")]) == 2
-    assert "cannot be both the rows to train on and --dev" in capsys.readouterr().err
+@pytest.mark.parametrize("twice", [("-", "--dev", "-"), ("x.csv", "--pretrain", "-", "--self-train", "-")])
+def test_standard_input_is_not_given_twice(
+    twice: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["train", "classify", *twice, "-o", str(tmp_path / "b")]) == 2
+    assert "standard input (-) can be read only once" in capsys.readouterr().err
+
+
+def test_a_label_separator_is_not_empty(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(["train", "classify", "x.csv", "-o", str(tmp_path / "b"), "--label-separator", ""]) == 2
     assert "--label-separator is empty" in capsys.readouterr().err
 

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from cellgate.data.batching import epoch_order, even_chances
+from cellgate.errors import UsageError
 from cellgate.nets import chosen_imbalance, label_weights, make_output
+from cellgate.task import find
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.5, 0.0], [-1.0, 1.0]])
 TARGET = torch.tensor([0, 1, 1])
@@ -24,6 +26,11 @@ TARGET = torch.tensor([0, 1, 1])
 def test_by_default_rows_weigh_more_where_one_of_two_labels_is_rare(rows, several, chosen):
     assert chosen_imbalance("auto", rows, several) == chosen
     assert chosen_imbalance("focal", rows, several) == "focal"
+
+
+def test_a_tagger_has_no_choice_that_weighs_single_answers():
+    with pytest.raises(UsageError, match=r"train\.imbalance"):
+        find("tag").config.parse({"train": {"imbalance": "weights"}}, "test")
 
 
 def test_weights_make_the_labels_count_alike_in_the_loss():

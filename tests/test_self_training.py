@@ -56,7 +56,7 @@ def test_sure_answers_to_unknown_texts_are_kept(reviews: list[dict[str, str]], b
     by, made = given.self_training, list[Answered]()
 
     def answering() -> Iterator[Event]:
-        made.append((yield from answers(given, by, TASK, tmp_path)))
+        made.append((yield from answers(given, by, 0.5, TASK, tmp_path)))
 
     told = list(answering())
     (kept,) = made

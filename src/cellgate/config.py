@@ -285,11 +285,6 @@ class TrainConfig(Options):
     """AdamW's decay."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
-    imbalance: Literal["auto", "none", "weights", "focal", "sampling"] = "auto"
-    """Of rows with answers, against labels with few: their rows weigh more, well answered rows weigh less (Lin et al.
-    2017), or all labels are drawn alike; auto: weights where one of two labels has under a twentieth of the rows."""
-    sure: Fraction = 0.6
-    """Of texts without answers (`--self-train`), those are learned from that a first model is at least so sure of."""
     patience: Count = 4
     """Stop after this many epochs without a better dev metric."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -302,6 +297,16 @@ class TrainConfig(Options):
     for it (`cellgate doctor` says so)."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Longest stretch of training that a kill can lose, in seconds."""
+
+
+class AnsweringTrainConfig(TrainConfig):
+    """The course of training on rows with answers."""
+
+    imbalance: Literal["auto", "none", "weights", "focal", "sampling"] = "auto"
+    """Against labels with few rows: their rows weigh more, well answered rows weigh less (Lin et al. 2017), or all
+    labels are drawn alike; auto: weights where one of two labels has under a twentieth of the rows."""
+    sure: Fraction = 0.6
+    """Of texts without answers (`--self-train`), those are learned from that a first model is at least so sure of."""
 
 
 class TaskConfig(Options):
@@ -327,4 +332,5 @@ class TaskConfig(Options):
 class AnsweringConfig(TaskConfig):
     """What the settings of a task hold besides whose answers are right or wrong."""
 
+    train: AnsweringTrainConfig = AnsweringTrainConfig()
     answer: AnswerConfig = AnswerConfig()

@@ -31,13 +31,13 @@ class Answered:
                 yield self.task.record.model_validate_json(line)
 
 
-def answers(plan: Plan, by: SelfTraining, task: Task, work: Path) -> Generator[Event, None, Answered]:
-    """Answer the texts into a file in the folder `work`, but for those that the teacher is less sure of than asked.
+def answers(plan: Plan, by: SelfTraining, least: float, task: Task, work: Path) -> Generator[Event, None, Answered]:
+    """Answer the texts into a file in the folder `work`, but for those that the teacher is less sure of than `least`.
 
     Texts of the rows that are trained on or held out are left out: their answers are known. DataError where nothing is
     left.
     """
-    teacher, least = open_bundle(by.teacher), plan.config.train.sure
+    teacher = open_bundle(by.teacher)
     if teacher.task is not task:
         raise UsageError(f"{by.teacher} is no teacher: it was trained to {teacher.manifest['task']}, not {plan.task}")
     given = attrgetter(task.given[0])

@@ -20,7 +20,7 @@ from cellgate.atomic import replace_file
 from cellgate.bundle import Bundle, open_bundle, replace_bundle, undo_half_replacing, work_folder
 from cellgate.card import model_card
 from cellgate.codecs import ChainCodec
-from cellgate.config import AnswerConfig, AnsweringConfig, TaskConfig, usable_cores
+from cellgate.config import AnsweringConfig, TaskConfig, usable_cores
 from cellgate.data.batching import even_chances
 from cellgate.errors import DataError, UsageError, WorkError, listed
 from cellgate.fit.events import Done, Event, Note, Work
@@ -97,14 +97,14 @@ def _answering(plan: Plan, task: Task, work: Path) -> Iterator[Event]:
     if not is_prepared(work / "data"):
         answered: Iterable[Row] = ()
         if plan.self_training:
-            answered = yield from answers(plan, plan.self_training, task, work)
+            answered = yield from answers(plan, plan.self_training, plan.config.train.sure, task, work)
         yield from prepare(task, plan.config, plan.train, plan.dev, work / "data", answered)
     prepared = load_prepared(work / "data")
     yield from notes(prepared)
-    yield from _fit_and_write(plan, plan.config.answer, task, prepared, work)
+    yield from _fit_and_write(plan, plan.config, task, prepared, work)
 
 
-def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
+def _fit_and_write(plan: Plan, config: AnsweringConfig, task: Task, prepared: Prepared, work: Path) -> Iterator[Event]:
     import torch
 
     from cellgate.fit.decide import decide
@@ -114,7 +114,6 @@ def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepa
     from cellgate.nets import settle
     from cellgate.reporting import Known, certainty, write_report
 
-    config = plan.config
     torch.manual_seed(config.train.seed)
     net = task.net(config, prepared.source, prepared.target)
     source, target = prepared.source, prepared.target
@@ -138,7 +137,7 @@ def _fit_and_write(plan: Plan, answer: AnswerConfig, task: Task, prepared: Prepa
     if worth := halves_in_words(told):
         yield Note(worth)
     scores = dev.scores(net)
-    decision, words = decide(answer, target, scores, dev.columns, dev.truth)
+    decision, words = decide(config.answer, target, scores, dev.columns, dev.truth)
     yield from map(Note, words)
     given = [each.value is not None for each in target.decode(scores, dev.columns, decision, top=1)]
     truth = [value for value, kept in zip(dev.truth, given, strict=True) if kept]

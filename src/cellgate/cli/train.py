@@ -113,6 +113,8 @@ def _verb(task: str) -> App:
         settings: object = None,
     ) -> int:
         order, how, beginning = order or Order(), read_as(reading), beginning or Beginning()
+        if (*files, order.dev, *beginning.pretrain, *beginning.self_train).count(STANDARD_INPUT) > 1:
+            raise UsageError("standard input (-) can be read only once; name files for the others")
         config = resolve(find(task).config, order.config, settings)
         config = _begun(config, beginning, order)
         if order.print_config:
@@ -208,8 +210,6 @@ def _plan(
     task = find(name)
     folder = _folder(order.out)
     named = named_columns(columns, task.fields)
-    if order.dev == STANDARD_INPUT and STANDARD_INPUT in files:
-        raise UsageError("standard input cannot be both the rows to train on and --dev; name a file for one of them")
     source = open_source(open_input(files, reading.encoding, layout_of(task, reading, {})), task, named, reading)
     sources, facts = [source], origin(source.records)
     if order.dev:

@@ -5,18 +5,18 @@ words [B, T] -> Encoder, both directions -> [B, T, 2H] -> linear chain over tags
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
 from cellgate.codecs import ChainCodec, Given, TextCodec, learn_tags
 from cellgate.config import (
     AnsweringConfig,
+    AnsweringTrainConfig,
     EncoderConfig,
     StartConfig,
     TaggerConfig,
     TextConfig,
-    TrainConfig,
     WindowConfig,
 )
 from cellgate.metrics import Spans
@@ -47,10 +47,17 @@ class Record(Row):
         return self
 
 
+class CourseConfig(AnsweringTrainConfig):
+    """The course of a tagger's training."""
+
+    imbalance: Literal["none", "sampling"] = "none"
+    """Against labels with few rows: rows are drawn so that all labels come up alike, each row by the rarest it has."""
+
+
 class Config(AnsweringConfig):
     """Settings of a tagger."""
 
-    train: TrainConfig = TrainConfig(batch_rows=32)
+    train: CourseConfig = CourseConfig(batch_rows=32)
     text: TextConfig = TextConfig(lowercase=False, max_tokens=1_000_000)
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
