@@ -89,6 +89,31 @@ def test_rows_answered_by_a_model_are_trained_on_and_never_held_out(
     assert any(f": 2 of {70 if dev_given else 60} texts" in text for text in said)
 
 
+@pytest.mark.parametrize("name", ["classify", "tag"])
+def test_dev_is_the_same_whatever_labels_a_model_answers_with(tmp_path: Path, name: str):
+    """Rows with several labels are held out by their rarest one; which one that is, the user's rows say."""
+    task = find(name)
+
+    def row(place: int, *labels: str) -> Row:
+        text = f"row {place} says that"
+        if name == "classify":
+            return task.read({"text": text, "label": list(labels)})
+        spans = [{"start": 4 * number, "end": 4 * number + 3, "label": label} for number, label in enumerate(labels)]
+        return task.read({"text": text, "spans": spans})
+
+    own = [row(place, "much", "little") if place % 3 else row(place, "much") for place in range(60)]
+    also = [row(100 + place, "little") for place in range(200)]
+    config: Any = task.config.parse({"text": {"min_count": 1}}, "test")
+    found = []
+    for folder, more in ((tmp_path / "alone", []), (tmp_path / "both", also)):
+        for _ in prepare(task, config, own, None, folder, more):
+            pass
+        found.append(load_prepared(folder))
+    alone, both = found
+    assert np.array_equal(both.dev, alone.dev)
+    assert not np.array_equal(both.groups[: len(alone.groups)], alone.groups)  # rarity did turn around
+
+
 def test_a_stopped_one_goes_on_to_the_same_bytes(reviews: list[dict[str, str]], bundle: Bundle, tmp_path: Path):
     texts = [row["text"] for row in reviews[60:]]
 
@@ -103,8 +128,8 @@ def test_a_stopped_one_goes_on_to_the_same_bytes(reviews: list[dict[str, str]], 
             events.close()
             break
     assert (tmp_path / "stopped.training" / "answers.jsonl").exists()
-    without = replace(wanted("stopped"), self_training=None)  # prepared once, its texts are not needed again
-    for _ in train_events(without, resume=True):
+    unread = SelfTraining(bundle.folder, [])  # prepared once, its texts are not needed again
+    for _ in train_events(replace(wanted("stopped"), self_training=unread), resume=True):
         pass
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert weights[0] == weights[1]

@@ -1,5 +1,9 @@
 """A classifier or tagger that begins with a language model: what it takes, how it learns, and what is refused."""
 
+import os
+import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +12,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import cellgate.cli.train
 from cellgate.bundle import Bundle, open_bundle
 from cellgate.cli import run
-from cellgate.codecs import TextCodec
+from cellgate.codecs import TextCodec, read_known
 from cellgate.codecs.units import UNKNOWN_ID
 from cellgate.config import TextConfig
 from cellgate.errors import UsageError
+from cellgate.fit.events import Done, Event, Step
 from cellgate.nets import Encoder
+from cellgate.plan import Plan
 from cellgate.starting import start
 from cellgate.task import find
-from cellgate.training import train
+from cellgate.training import is_trained, train, train_events
 from tests.conftest import TINY
 
 # Written for these tests: a made-up restaurant's guests, without and with a verdict.
@@ -26,6 +33,7 @@ GUESTS = [
     f"The {dish} was {word} and the {other} was {_WORDS[place % 4]}."
     for place, (dish, word, other) in enumerate((d, w, o) for d in _DISHES for w in _WORDS for o in _DISHES)
 ]
+_RARE = "The broth was bitter."  # of guests who never judged
 JUDGED = [{"text": text, "label": "good" if "warm" in text or "sweet" in text else "bad"} for text in GUESTS[:40]]
 LANGUAGE: dict[str, dict[str, Any]] = {
     "text": {"unit": "word", "words": "marks", "lowercase": True, "min_count": 1},
@@ -40,7 +48,8 @@ def texts(found: list[str]) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def language(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return train("generate", texts(GUESTS), folder=tmp_path_factory.mktemp("start") / "guests", config=LANGUAGE)
+    folder = tmp_path_factory.mktemp("start") / "guests"
+    return train("generate", texts([*GUESTS, *[_RARE] * 4]), folder=folder, config=LANGUAGE)
 
 
 def started_net(language: Bundle, **start_settings: Any) -> tuple[Any, TextCodec, Any]:
@@ -88,23 +97,26 @@ def test_it_reads_as_the_language_model_does(language: Bundle):
 
 def test_words_of_the_language_model_have_vectors(language: Bundle):
     _, source, _ = started_net(language)
-    assert source.tokenizer.token_to_id("pie") is not None
-    judged = " ".join(row["text"].lower() for row in JUDGED)
-    beyond = [word for word in ("salty", "rice", "pie") if word not in judged]
-    assert all(source.tokenizer.token_to_id(word) is not None for word in beyond)
+    judged = " ".join(row["text"] for row in JUDGED)
+    for word in ("broth", "bitter"):
+        assert word not in judged
+        assert source.tokenizer.token_to_id(word) is not None
+    assert source.tokenizer.token_to_id("stew") is None
     assert source.coverage is not None
     assert source.coverage.tokens == 1.0
 
 
-def test_capitals_and_spaces_are_mapped(language: Bundle):
-    from cellgate.codecs import read_known
-
-    known = read_known(str(language.folder))
-    source = TextCodec.learn(TextConfig(min_count=1), ["Soup SOUP soup unheard"], language=str(language.folder))
+def test_capitals_and_spaces_are_mapped(tmp_path: Path):
+    """To a word that folds case: the one written so, though others are more frequent, else the most frequent."""
+    cased = {**LANGUAGE, "text": {**LANGUAGE["text"], "lowercase": False}}
+    told = ["Soup Soup Soup soup Tea Tea TEA rice\n"] * 80
+    folder = train("generate", texts(told), folder=tmp_path / "cased", config=cased).folder
+    known = read_known(str(folder))
+    source = TextCodec.learn(TextConfig(min_count=1), ["soup tea rice unheard"], language=str(folder))
     numbers = source.numbers_of(known)
-    soup = numbers[source.tokenizer.token_to_id("soup")]
-    assert known.names[soup].strip() == "soup"
-    assert numbers[source.tokenizer.token_to_id("unheard")] == UNKNOWN_ID
+    written = {word: numbers[source.tokenizer.token_to_id(word)] for word in ("soup", "tea", "rice", "unheard")}
+    assert [known.names[written[word]].strip() for word in ("soup", "tea", "rice")] == ["soup", "Tea", "rice"]
+    assert written["unheard"] == UNKNOWN_ID
 
 
 def test_layers_learn_slower_and_later_the_deeper_they_are(language: Bundle):
@@ -171,6 +183,8 @@ def test_a_tagger_starts_too(language: Bundle, tmp_path: Path):
     [
         ({"start": {"language": "nowhere"}}, "no Bundle is there"),
         ({"start": {"freeze": True}}, "name one with --from"),
+        ({"encoder": {"enabled": False}}, "an LSTM; leave out --encoder.enabled"),
+        ({"encoder": {"cell": "gru"}}, "an LSTM; leave out --encoder.enabled and --encoder.cell"),
         ({"text": {"unit": "character"}}, "it reads words, these texts are read by character"),
     ],
 )
@@ -212,3 +226,64 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     assert (language.folder / "bundle.json").read_bytes() == made
     assert run([*command, "--train.seed", "1"]) == 2
     assert "judge.language holds another Bundle (config.train.seed was 0, is 1)" in capsys.readouterr().err
+    assert run([*command, "-o", "gru", "--encoder.cell", "gru"]) == 2  # before a language model is trained in vain
+    assert not Path("gru.language.training").exists()
+
+
+def test_a_training_goes_on_with_the_language_model_it_began_with_alone(language: Bundle, tmp_path: Path):
+    """A language model that another one replaced is told, by a resumed training and by one that is done."""
+
+    def plan(name: str) -> Plan:
+        config = find("classify").config.parse({**TINY, "start": {"language": str(tmp_path / "guests")}}, "test")
+        rows = [find("classify").read(row) for row in JUDGED]
+        return Plan("classify", config, rows, None, tmp_path / name, {"rows": 40})
+
+    shutil.copytree(language.folder, tmp_path / "guests")
+    events = train_events(plan("stopped"))
+    next(event for event in events if isinstance(event, Step))
+    events.close()
+    for _ in train_events(plan("done")):
+        pass
+    assert is_trained(plan("done"))
+    shutil.rmtree(tmp_path / "guests")
+    train("generate", texts(GUESTS[::-1]), folder=tmp_path / "guests", config=LANGUAGE)
+    with pytest.raises(
+        UsageError, match=r"data differs from the unfinished training in .*: language was '\w+', is '\w+'"
+    ):
+        list(train_events(plan("stopped"), resume=True))
+    with pytest.raises(UsageError, match=r"holds another Bundle \(data\.language was"):
+        is_trained(plan("done"))
+
+
+def test_a_stop_while_a_first_model_is_written_stops_what_comes_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("guests.txt").write_text("".join(f"{text}\n" for text in GUESTS), "utf-8")
+    Path("judged.csv").write_text("text,label\nwarm,good\ncold,bad\n" * 10, "utf-8")
+    trained: list[Path] = []
+
+    def stopped_late(plan: Plan, *, resume: bool) -> Iterator[Event]:
+        assert not resume
+        trained.append(plan.folder)
+        plan.folder.mkdir()
+        plan.folder.with_name(f"{plan.folder}.training").mkdir()
+        yield Step(1, 1, 1, 0.5, 10, 0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        yield Done("all epochs done", {})
+
+    monkeypatch.setattr(cellgate.cli.train, "train_events", stopped_late)
+    assert run(["train", "classify", "judged.csv", "-o", "judge", "--pretrain", "guests.txt"]) == 130
+    assert trained == [Path("judge.language")]
+    assert "stopped with judge.language done; go on with --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("directions", "told"), [(1, True), (2, False)])
+def test_a_language_model_that_reads_forward_only_is_told(language, tmp_path, directions, told):
+    config = {**LANGUAGE, "writer": {**LANGUAGE["writer"], "directions": directions}}
+    folder = train("generate", texts(GUESTS), folder=tmp_path / "guests", config=config).folder
+    net, source, settings = started_net(open_bundle(folder))
+    assert settings.encoder.directions == directions
+    said = start(net, source, str(folder))
+    assert "2 layers of 10 units" in said
+    assert ("--writer.directions 2" in said) is told

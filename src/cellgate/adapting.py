@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cellgate.batch import Ids
-from cellgate.language import Adapting, Language
+from cellgate.errors import DataError
+from cellgate.language import NO_TEXT, Adapting, Language
 from cellgate.metrics import running_metrics
 from cellgate.nets import Net
 from cellgate.task import Row
@@ -44,6 +45,8 @@ def evaluate_adapting(
         torch.autograd.backward(losses.mean())
         learner.step()
         state = {name: value.detach() for name, value in after.items()}
+    if not count:
+        raise DataError(NO_TEXT)
     return running_metrics(total, count)
 
 

@@ -39,6 +39,9 @@ def surprise(log_probability: float) -> int:
     return sum(log_probability < border for border in _SURPRISING)
 
 
+NO_TEXT = "no text to evaluate; give a file with at least one token"
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """A text's tokens as they stand in it, and the log-probability [nats] of each, given those before it.
@@ -138,7 +141,7 @@ class Language:
             total -= float(chances[judged].sum(dtype=np.float64))
             count += int(judged.sum())
         if not count:
-            raise DataError("no text to evaluate; give a file with at least one token")
+            raise DataError(NO_TEXT)
         told: dict[str, Any] = running_metrics(total, count)
         return told | {"bits_per_character": total / math.log(2) / max(1, characters), "unknown": unknown}
 

@@ -8,7 +8,7 @@ from cellgate.bundle import open_bundle
 from cellgate.codecs import TextCodec, read_known
 from cellgate.codecs.units import UNKNOWN_ID
 from cellgate.config import StartConfig, TaskConfig, WriterConfig
-from cellgate.errors import UsageError
+from cellgate.errors import UsageError, counted
 from cellgate.task import find
 from cellgate.text.tokens import han_share
 
@@ -30,6 +30,14 @@ def _beginning(config: TaskConfig) -> StartConfig:
     return start if isinstance(start, StartConfig) else StartConfig()
 
 
+def _writer_of(language: str) -> WriterConfig:
+    """The sizes of the language model in a folder."""
+    model = open_bundle(language)
+    settings: Any = model.task.config.parse(dict(model.manifest["config"]), language)
+    writer: WriterConfig = settings.writer
+    return writer
+
+
 def started(config: TaskConfig) -> TaskConfig:
     """The settings with the sizes of the language model they start from; UsageError where it does not fit."""
     language = language_of(config)
@@ -37,10 +45,8 @@ def started(config: TaskConfig) -> TaskConfig:
         if _beginning(config).freeze:
             raise UsageError("start.freeze keeps what a language model has learned; name one with --from")
         return config
-    known = read_known(language)
-    model = open_bundle(language)
-    settings: Any = model.task.config.parse(dict(model.manifest["config"]), language)
-    writer: WriterConfig = settings.writer
+    _check_encoder(config)
+    known, writer = read_known(language), _writer_of(language)
     if writer.attention:
         raise UsageError(
             f"--from {language}: it has an attention head over {writer.attention} tokens, and an encoder has none: "
@@ -53,7 +59,7 @@ def started(config: TaskConfig) -> TaskConfig:
         )
     values: dict[str, Any] = config.model_dump()
     encoder = values["encoder"]
-    encoder |= {"enabled": True, "cell": "lstm", "layers": writer.layers, "hidden": writer.hidden}
+    encoder |= {"layers": writer.layers, "hidden": writer.hidden}
     encoder |= {"embedding": writer.embedding, "directions": min(writer.directions, encoder["directions"])}
     encoder |= dict.fromkeys(("word_dropout", "embedding_dropout"), values["start"]["dropout"])
     if values["text"]["unit"] == "auto":
@@ -61,11 +67,20 @@ def started(config: TaskConfig) -> TaskConfig:
     return type(config).parse(values, "the settings")
 
 
+def _check_encoder(config: TaskConfig) -> None:
+    settings: Any = config
+    if not settings.encoder.enabled or settings.encoder.cell != "lstm":
+        raise UsageError(
+            "an encoder that begins with a language model is an LSTM; leave out --encoder.enabled and --encoder.cell"
+        )
+
+
 def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
     """Settings of a language model that a training with these settings can start from.
 
     `texts` are some of those it is to read. It has one layer for each direction that the encoder reads in.
     """
+    _check_encoder(config)
     settings: Any = config
     unit = settings.text.unit
     if unit == "auto":
@@ -84,11 +99,14 @@ def start(net: "Net", source: TextCodec, language: str) -> str:
 
     from cellgate.nets.start import start_from  # torch comes only where a net is trained
 
-    known = read_known(language)
+    known, writer = read_known(language), _writer_of(language)
     numbers = source.numbers_of(known)
     start_from(net, load_file(Path(language) / "weights.safetensors"), numbers)
     found = int((numbers != UNKNOWN_ID).sum())
+    layers = f"{counted(writer.layers, 'layer')} of {writer.hidden} units"
+    if writer.directions == 1:
+        layers += " (they read forward only; --writer.directions 2 makes one for both ways)"
     return (
-        f"begins with {language}: its layers, and its vectors of {found:,} of the {len(source):,} words of the "
+        f"begins with {language}: its {layers}, and its vectors of {found:,} of the {len(source):,} words of the "
         "vocabulary; the others begin as its unknown word"
     )

@@ -207,7 +207,8 @@ class Session:
     def save(self, path: str | Path) -> None:
         """Write down all that is remembered, a few kB, whatever was read: `Bundle.session(path)` goes on from there.
 
-        Of a language model also what may follow (4 bytes each), and its cache (4 bytes a number of it).
+        Of a language model also what may follow (4 bytes each), the past that its attention looks at, and its cache (4
+        bytes a number of both).
         """
         if self._ended:
             raise UsageError("this session has ended; save it before `end` or `finish`")

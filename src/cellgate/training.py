@@ -45,7 +45,7 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     """
     require_training()
     task = find(plan.task)
-    plan = replace(plan, config=started(plan.config))
+    plan = _begun(plan)
     _check_name(plan.folder)
     work = work_folder(plan.folder)
     _check_folders(plan, work, resume=resume)
@@ -68,13 +68,22 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
         ) from None
 
 
+def _begun(plan: Plan) -> Plan:
+    """The plan with the sizes of the language model it begins with; that one and a teacher count as its data."""
+    config = started(plan.config)
+    used = {"language": language_of(config), "teacher": plan.self_training.teacher if plan.self_training else ""}
+    sums = {name: open_bundle(folder).manifest["checksum"] for name, folder in used.items() if folder}
+    return replace(plan, config=config, origin={**plan.origin, **sums})
+
+
 def is_trained(plan: Plan) -> bool:
     """Whether the Bundle of this very plan is there already; UsageError where another one is."""
     manifest = plan.folder / "bundle.json"
     if not manifest.is_file():
         return False
     found = json.loads(manifest.read_text("utf-8"))
-    wanted = json.loads(json.dumps({"config": started(plan.config).model_dump(mode="json"), "data": plan.origin}))
+    plan = _begun(plan)
+    wanted = json.loads(json.dumps({"config": plan.config.model_dump(mode="json"), "data": plan.origin}))
     same = {"config": found["config"], "data": {name: found["data"].get(name) for name in wanted["data"]}}
     if same != wanted:
         raise UsageError(

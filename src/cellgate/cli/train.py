@@ -200,7 +200,7 @@ def _train_first(plan: Plan, what: str, *, resume: bool) -> int:
         say(f"{plan.folder} is there: {what} and with these settings")
         return 0
     say(f"{plan.folder} comes first: {what}")
-    return _run(plan, train_events(plan, resume=resume and work_folder(plan.folder).exists()))
+    return _run(plan, train_events(plan, resume=resume and work_folder(plan.folder).exists()), more=True)
 
 
 def _plan(
@@ -251,8 +251,11 @@ def _train(plan: Plan, *, resume: bool) -> int:
     return 0
 
 
-def _run(plan: Plan, events: Generator[Event, None, None]) -> int:
-    """Draw what happens; 0, or how the program ends where it was stopped."""
+def _run(plan: Plan, events: Generator[Event, None, None], *, more: bool = False) -> int:
+    """Draw what happens; 0, or how the program ends where it was stopped.
+
+    A stop that came too late for this training still stops what would come after it, if there is more.
+    """
     log = EventLog(work_folder(plan.folder) / "events.jsonl")
     with stoppable() as stop, drawing() as shown:
         run = TrainingRun(stop)
@@ -263,6 +266,9 @@ def _run(plan: Plan, events: Generator[Event, None, None]) -> int:
         say(run.farewell())
         return stop.exit_code
     log.keep(plan.folder)
+    if more and stop.signal:
+        say(f"stopped with {plan.folder} done; go on with --resume")
+        return stop.exit_code
     return 0
 
 

@@ -16,6 +16,7 @@ from cellgate.sampling import Sampling, Verse
 _USAGE = "Usage: cellgate write FOLDER [PROMPT | -] [OPTIONS]"
 _EXAMPLE = "Example: cellgate write plays 'CAPTAIN:' --length 300 --temperature 0.7"
 APP = App(name="write", usage=_USAGE, help_epilogue=_EXAMPLE)
+_USUAL, _LENGTH = Sampling(), Length()
 _SHOWN = 20  # unknown characters of a prompt that are named
 
 
@@ -24,22 +25,22 @@ class Draw:
     """How the next token is drawn."""
 
     temperature: Annotated[float, Parameter(help="Below 1 likely tokens become likelier; 0: always the likeliest.")] = (
-        0.8
+        _USUAL.temperature
     )
-    top_k: Annotated[int, Parameter(help="Only so many of the likeliest; 0: all.")] = 0
-    top_p: Annotated[float, Parameter(help="Only the likeliest that together have this probability.")] = 1.0
-    min_p: Annotated[float, Parameter(help="Only those at least this share as likely as the likeliest.")] = 0.0
+    top_k: Annotated[int, Parameter(help="Only so many of the likeliest; 0: all.")] = _USUAL.top_k
+    top_p: Annotated[float, Parameter(help="Only the likeliest that together have this probability.")] = _USUAL.top_p
+    min_p: Annotated[float, Parameter(help="Only those at least this share as likely as the likeliest.")] = _USUAL.min_p
     repetition_penalty: Annotated[float, Parameter(help="Makes the last 64 different tokens less likely; 1: not.")] = (
-        1.0
+        _USUAL.repetition
     )
-    seed: Annotated[int, Parameter(help="The same seed writes the same text.")] = 0
+    seed: Annotated[int, Parameter(help="The same seed writes the same text.")] = _USUAL.seed
 
 
 @dataclass(frozen=True)
 class End:
     """Where the text ends, and in what form it is."""
 
-    length: Annotated[int, Parameter(metavar="TOKENS", help="Tokens to write at most.")] = 400
+    length: Annotated[int, Parameter(metavar="TOKENS", help="Tokens to write at most.")] = _LENGTH.tokens
     stop: Annotated[
         tuple[str, ...], Parameter(negative=(), help="End before this string; may be repeated.", show_default="none")
     ] = ()
@@ -79,7 +80,14 @@ def write(
         prompt = sys.stdin.read()
     language = Language.of(open_bundle(folder, precision))
     verse = Verse(end.line_length, end.acrostic, end.lines) if end.line_length else None
-    sampling = Sampling(draw.repetition_penalty, draw.temperature, draw.top_k, draw.top_p, draw.min_p, draw.seed)
+    sampling = Sampling(
+        repetition=draw.repetition_penalty,
+        temperature=draw.temperature,
+        top_k=draw.top_k,
+        top_p=draw.top_p,
+        min_p=draw.min_p,
+        seed=draw.seed,
+    )
     if unknown := language.unknown(prompt):
         few, named = counted(len(unknown), "token"), " ".join(repr(each) for each in unknown[:_SHOWN])
         say(f"{few} of the prompt unknown, rare in training or not there, so telling little: {named}")

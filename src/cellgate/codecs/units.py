@@ -22,7 +22,7 @@ from cellgate.config import UnitsConfig
 from cellgate.errors import DataError, listed
 from cellgate.text.pieces import Tail
 from cellgate.text.tokens import Unit, han_share, whole
-from cellgate.text.units import LINE_END, WordEnds, cut_words, needs_space, parted, pieces, words_of
+from cellgate.text.units import LINE_END, PIECE, WordEnds, cut_words, needs_space, parted, pieces, words_of
 
 UNKNOWN_ID, END_ID = 0, 1
 _SPECIAL = ("[UNK]", "[END]")  # names of the two, for people
@@ -42,12 +42,12 @@ class Piece:
     label: str | None = None  # of the document, where it has one
 
 
-def cut(texts: Iterable[tuple[str, str | None]]) -> Iterator[Piece]:
-    """Texts and their labels as pieces of documents, each of bounded length."""
+def cut(texts: Iterable[tuple[str, str | None]], size: int = PIECE) -> Iterator[Piece]:
+    """Texts and their labels as pieces of documents, each of at most `size` characters."""
     begins = True
     for text, label in texts:
         ends = not text.endswith(LINE_END)
-        parts = list(pieces(whole(text)))
+        parts = list(pieces(whole(text), size))
         for place, part in enumerate(parts):
             last = place + 1 == len(parts)
             yield Piece(part, begins and not place, ends and last, label)

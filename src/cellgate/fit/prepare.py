@@ -107,9 +107,11 @@ def prepare(
     values = yield from _values(task, train)
     own = len(values)
     values += yield from _values(task, self_trained)
-    target: SupervisedCodec = replace(task.target(config)(values), out_of_scope=config.answer.out_of_scope)
+    learn = task.target(config)
+    target: SupervisedCodec = replace(learn(values), out_of_scope=config.answer.out_of_scope)
     groups = target.rarest(values)
-    train_rows, dev_rows = _hold_out(groups[:own], dev, config)
+    # By the user's rows alone: what is rare among all may be another label, and dev must be the teacher's.
+    train_rows, dev_rows = _hold_out(learn(values[:own]).rarest(values[:own]), dev, config)
     learned = np.concatenate([train_rows, np.arange(own, len(values))])
     yield Work("learning the vocabulary", 0, None)
     source = task.source(config)(_Texts(task, train, self_trained, np.isin(np.arange(len(values)), learned)))
@@ -123,8 +125,8 @@ def prepare(
     counts: Counter[str] = Counter()
     unseen: Counter[str] = Counter()
     try:
-        for counted, labels in _encode(task, source, target, chain(train, dev or (), self_trained), writer):
-            counts += counted
+        for found, labels in _encode(task, source, target, chain(train, dev or (), self_trained), writer):
+            counts += found
             unseen += labels
             yield Work("encoding", writer.rows, len(learned) + len(dev_rows))
         if counts["unseen"] == len(dev_rows) and not target.no_scope:

@@ -23,10 +23,12 @@ from cellgate.data.streams import Stream
 from cellgate.errors import DataError, counted, listed
 from cellgate.fit.events import Event, Note, Work
 from cellgate.task import Row, Task
+from cellgate.text.units import PIECE
 
 _CHUNK_PIECES, _CHUNK_CHARACTERS = 1_000, 1_000_000
 _FEW = 20  # documents, below which dev is the end of the text and not some of them
 _MOST_DEV = 200_000  # characters held out, about: some 50,000 words, near what judges at most (`text_training`)
+_LEAST_PIECE = 128  # characters
 _LEAST = 32  # tokens to learn from, and to judge by
 _MOST_UNKNOWN = 0.02  # share of unknown tokens from which it is said
 
@@ -36,7 +38,6 @@ class TextFacts:
     """What was counted while preparing; it stands in bundle.json."""
 
     rows: int  # documents
-    dev_rows: int
     dev_given: bool
     characters: int
     tokens: int  # to train on
@@ -83,19 +84,22 @@ def prepare_text(
 ) -> Iterator[Event]:
     """Read `train` four times and `dev` twice; leave in `folder` what `load_prepared_text` opens.
 
-    DataError for texts that nothing can be learned from.
+    Few documents are read once more, in smaller pieces. DataError for texts that nothing can be learned from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     yield Work("reading", 0, None)
-    survey = _survey(_pieces(train))
-    held = 0 if dev is None else sum(1 for _ in _pieces(dev))
+    survey, size = _survey(_pieces(train, PIECE)), PIECE
+    if dev is None and survey.documents < _FEW:  # the end of the text is held out, in whole pieces
+        size = min(PIECE, max(_LEAST_PIECE, survey.characters // 100))
+        survey = _survey(_pieces(train, size))
+    held = 0 if dev is None else sum(1 for _ in _pieces(dev, size))
     trains = np.append(survey.trained(config) if dev is None else survey.all, np.zeros(held, np.bool_))
     yield Work("learning the vocabulary", 0, None)
-    source = task.source(config)(_Pieces(train, trains))
+    source = task.source(config)(_Pieces(train, size, trains))
     writer = RowWriter(folder)
     counts, dev_tokens = np.zeros(len(source), np.int64), 0
     try:
-        for group in _groups(chain(_pieces(train), _pieces(dev or ()))):
+        for group in _groups(chain(_pieces(train, size), _pieces(dev or (), size))):
             here = trains[writer.rows : writer.rows + len(group)]
             encoded = source.stream(group)
             writer.add({"tokens": Ragged.of(encoded)})
@@ -110,10 +114,9 @@ def prepare_text(
                 few = counted(number, "token is", "tokens are")
                 raise DataError(f"{few} too few to {what}; give at least {_LEAST}, or another dev file")
         facts = TextFacts(
-            rows=int(survey.begins.sum()),
-            dev_rows=int((survey.begins & ~trains[: len(survey.begins)]).sum()),
+            rows=survey.documents,
             dev_given=dev is not None,
-            characters=int(survey.sizes.sum()),
+            characters=survey.characters,
             tokens=int(counts.sum()),
             dev_tokens=dev_tokens,
             unknown=int(counts[UNKNOWN_ID]),
@@ -141,6 +144,16 @@ class _Survey:
     labels: list[str]  # empty: none
 
     @property
+    def documents(self) -> int:
+        """How many there are."""
+        return int(self.begins.sum())
+
+    @property
+    def characters(self) -> int:
+        """Of all of them."""
+        return int(self.sizes.sum())
+
+    @property
     def by_label(self) -> dict[str, int]:
         """Documents of each label."""
         counts = Counter(filter(None, self.labels))
@@ -154,14 +167,13 @@ class _Survey:
     def trained(self, config: TaskConfig) -> npt.NDArray[np.bool_]:
         """Which to train on: all but some documents, each label's share of them, or but the end of few."""
         train = self.all
-        documents, characters = int(self.begins.sum()), int(self.sizes.sum())
-        fraction = min(config.train.dev_fraction, _MOST_DEV / max(1, characters))
-        if documents >= _FEW:
+        fraction = min(config.train.dev_fraction, _MOST_DEV / max(1, self.characters))
+        if self.documents >= _FEW:
             _, groups = np.unique(self.labels, return_inverse=True)
-            _, chosen = split(groups, max(fraction, 1 / documents), config.train.seed)
+            _, chosen = split(groups, max(fraction, 1 / self.documents), config.train.seed)
             train[np.isin(np.cumsum(self.begins) - 1, chosen)] = False
         else:
-            train[np.cumsum(self.sizes) > (1 - fraction) * characters] = False
+            train[np.cumsum(self.sizes) > (1 - fraction) * self.characters] = False
         if not train.any():
             raise DataError("the text is too short to hold some of it out; give a dev file (--dev)")
         return train
@@ -179,8 +191,8 @@ def _survey(found: Iterable[Piece]) -> _Survey:
     return _Survey(np.array(sizes), np.array(begins, np.bool_), labels)
 
 
-def _pieces(records: Iterable[Row]) -> Iterator[Piece]:
-    return cut(map(attrgetter("text", "label"), records))
+def _pieces(records: Iterable[Row], size: int) -> Iterator[Piece]:
+    return cut(map(attrgetter("text", "label"), records), size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +200,11 @@ class _Pieces:
     """The pieces that train, read again at each iteration."""
 
     records: Iterable[Row]
+    size: int
     chosen: npt.NDArray[np.bool_]
 
     def __iter__(self) -> Iterator[Piece]:
-        return (piece for piece, keep in zip(_pieces(self.records), self.chosen, strict=False) if keep)
+        return (piece for piece, keep in zip(_pieces(self.records, self.size), self.chosen, strict=False) if keep)
 
 
 def _groups(found: Iterator[Piece]) -> Iterator[list[Piece]]:

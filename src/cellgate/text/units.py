@@ -13,8 +13,8 @@ _LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}_--[{UNSPACED}]]+(?:['’]\p{{L}}+)*"
 _WORD = regex.compile(rf" ?{_LETTERS}| ?\S|\n", regex.V1)
 _SPACES = regex.compile(r"[^\S\n]+")
 _MARKS = regex.compile(r"(\s?)[.,;](?=\s)")
-_LAST_SPACES = regex.compile(r"(?r)[ \t\n]+[^ \t\n]*\Z")
-_PIECE = 8_192  # characters of a piece of a text
+_LAST_SPACES = regex.compile(r"(?r)\s+\S*\Z")
+PIECE = 8_192  # characters of a piece of a text, at most
 _ALONE = 0.9  # share of marks behind a space from which all are taken to stand by themselves
 
 
@@ -48,16 +48,16 @@ def parted(text: str) -> int:
     """
     found = _LAST_SPACES.search(text)
     end = found.start() if found else 0
-    return end if len(text) - end <= _PIECE else len(text)
+    return end if len(text) - end <= PIECE else len(text)
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Cut a long text into pieces of at most 8,192 characters, before a space or behind a line end if there is one."""
+def pieces(text: str, size: int = PIECE) -> Iterator[str]:
+    """Cut a text into pieces of at most `size` characters, before a space or behind a line end if there is one."""
     start = 0
-    while len(text) - start > _PIECE:
-        window = (start + 1, start + _PIECE)
+    while len(text) - start > size:
+        window = (start + 1, start + size)
         end = max(text.rfind(" ", *window), text.rfind(LINE_END, *window) + 1, start)
-        end = end if end > start else start + _PIECE
+        end = end if end > start else start + size
         yield text[start:end]
         start = end
     yield text[start:]
