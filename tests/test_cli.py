@@ -5,6 +5,7 @@ import io
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -560,3 +561,19 @@ def test_data_that_were_mended_need_no_resume(tmp_path: Path, capsys: pytest.Cap
     words = ["train", "classify", str(file), "-o", str(tmp_path / "b")]
     assert "at least two labels" in complaint(capsys, *words)
     assert not (tmp_path / "b.training").exists()
+
+
+def test_a_model_takes_the_place_of_one_of_its_own_task_alone(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = shutil.copytree(folder, tmp_path / "moods")
+    few = [*TINY, "--train.max-steps", "2"]
+    Path(tmp_path / "marked.jsonl").write_text('{"text": "Bob ran", "spans": [[0, 3, "person"]]}\n' * 20, "utf-8")
+    before = (old / "bundle.json").read_bytes()
+    assert run(["train", "tag", str(tmp_path / "marked.jsonl"), "-o", str(old)]) == 2
+    assert "holds a Bundle that was trained to classify: name another folder" in capsys.readouterr().err
+    assert (old / "bundle.json").read_bytes() == before
+    assert run(["train", "classify", REVIEWS, "-o", str(old), *few]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "holds a Bundle already: this one takes its place when it is done" in said
+    assert (old / "bundle.json").read_bytes() != before

@@ -619,6 +619,8 @@ def test_the_verbs_as_a_user_types_them(log: Bundle, tmp_path, capsys, monkeypat
     assert out.count("Day ☃") == 2
     assert "1 token of the prompt unknown, rare in training or not there, so telling little: '☃'" in err
     assert "none of the stop strings came before the text's last token" in err
+    assert run(["predict", folder, "".join(LOG[:1]).rstrip()]) == 0
+    assert capsys.readouterr().out.startswith("'\\n'\t")  # a line end is no line of its own
     assert run(["score", folder, "Day 1", "Dag 1", "--by", "token"]) == 0
     assert capsys.readouterr().out.count("\n") == 1 + 12
     assert run(["score", folder, "Day ☃☄, 1 knots"]) == 0
@@ -653,6 +655,14 @@ def test_settings_of_what_writes_are_none_of_what_answers(tmp_path):
     with pytest.raises(UsageError, match="settings of another task than 'classify': give a mapping"):
         list(train_events(plan))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_said_of_a_written_text_stands_on_its_own_line(log: Bundle):
+    words = ["write", str(log.folder), "Day", "--length", "5", "--stop", "never there"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cellgate", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True
+    )
+    assert b"\nnone of the stop strings" in done.stdout
 
 
 def test_a_language_answers_without_torch(log: Bundle):

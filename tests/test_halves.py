@@ -42,10 +42,17 @@ def test_no_half_is_refused(tmp_path: Path) -> None:
     [
         ({"recurrent_alone": 0.9, "linear_alone": 0.8, "together": 0.9}, "--linear.enabled false leaves it out"),
         ({"recurrent_alone": 0.8, "linear_alone": 0.9, "together": 0.9}, "--encoder.enabled false leaves it out"),
+        ({"recurrent_alone": 0.6, "linear_alone": 0.9, "together": 0.5}, "--encoder.enabled false leaves it out"),
         ({"recurrent_alone": 0.8, "linear_alone": 0.9, "together": 0.95}, "with a weight of 0.40"),
         ({"recurrent_alone": 0.8, "together": 0.8}, "recurrent half 80.0%; the other half is left out"),
         ({"linear_alone": 0.8, "together": 0.8}, "linear half 80.0%; the other half is left out"),
     ],
 )
 def test_a_half_that_adds_nothing_is_named(told: dict[str, float], words: str) -> None:
-    assert words in halves_in_words(told | {"linear_share": 0.4})
+    assert words in halves_in_words(told | {"linear_share": 0.4}, 200)
+
+
+def test_few_rows_do_not_tell_which_half_helps() -> None:
+    told = {"recurrent_alone": 0.9, "linear_alone": 0.8, "together": 0.9, "linear_share": 0.4}
+    said = halves_in_words(told, 40)
+    assert said.endswith("together 90.0%; 40 rows are too few to tell which half helps")

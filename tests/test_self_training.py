@@ -158,9 +158,13 @@ def test_the_flag_trains_a_teacher_first(
     Path("texts.txt").write_text("".join(f"{row['text']}\n" for row in reviews), "utf-8")
     command = ["train", "classify", "rows.jsonl", "-o", "judge", "--self-train", "texts.txt", "--train.sure", "0.5"]
     command += ["--train.max-steps", "40", "--encoder.hidden", "12", "--encoder.embedding", "16"]
+    assert run([*command[:8], "0.9999", *command[9:]]) == 2
+    said = capsys.readouterr().err
+    assert "judge.teacher comes first: a first model, of the rows with answers" in said
+    assert "lower --train.sure" in said
     assert run(command) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert "judge.teacher comes first: a first model, of the rows with answers" in said
+    assert "judge.teacher is there: a first model" in said  # what is sure is no matter of its training
     student, teacher = open_bundle(Path("judge")), open_bundle(Path("judge.teacher"))
     learned = student.manifest["data"]["self_trained_rows"]
     assert f"learns from {learned:,} of {len(reviews):,} texts too" in said

@@ -163,7 +163,7 @@ def test_a_layer_that_has_not_opened_does_not_move(language: Bundle, tmp_path: P
 def test_it_answers_without_the_language_model(language: Bundle, tmp_path: Path):
     gone = tmp_path / "gone"
     train("generate", texts(GUESTS), folder=gone, config=LANGUAGE)
-    config = {**TINY, "start": {"language": str(gone)}}
+    config = {"train": TINY["train"], "start": {"language": str(gone)}}
     bundle = train("classify", JUDGED, folder=tmp_path / "judge", config=config)
     before = bundle.predict(["The soup was warm."])[0].confidence
     for path in gone.iterdir():
@@ -183,13 +183,15 @@ def test_a_tagger_starts_too(language: Bundle, tmp_path: Path):
     [
         ({"start": {"language": "nowhere"}}, "no Bundle is there"),
         ({"start": {"freeze": True}}, "name one with --from"),
-        ({"encoder": {"enabled": False}}, "an LSTM; leave out --encoder.enabled"),
-        ({"encoder": {"cell": "gru"}}, "an LSTM; leave out --encoder.enabled and --encoder.cell"),
+        ({"encoder": {"enabled": False}}, "is false, and .* has true: leave it out"),
+        ({"encoder": {"cell": "gru"}}, "is gru, and .* has lstm: leave it out"),
+        ({"encoder": {"hidden": 64}}, "is 64, and .* has 10: leave it out"),
+        ({"encoder": {"word_dropout": 0.3}}, r"is 0\.3, and .* has 0\.1: give start\.dropout instead"),
         ({"text": {"unit": "character"}}, "it reads words, these texts are read by character"),
     ],
 )
 def test_what_does_not_fit_is_refused(language: Bundle, tmp_path: Path, change: dict[str, Any], said: str):
-    config = {**TINY, "start": {"language": str(language.folder)}, **change}
+    config = {"train": TINY["train"], "start": {"language": str(language.folder)}, **change}
     with pytest.raises(UsageError, match=said):
         train("classify", JUDGED, folder=tmp_path / "no", config=config)
 
@@ -226,15 +228,18 @@ def test_pretrain_does_both_steps_and_takes_a_finished_one_again(
     assert (language.folder / "bundle.json").read_bytes() == made
     assert run([*command, "--train.seed", "1"]) == 2
     assert "judge.language holds another Bundle (config.train.seed was 0, is 1)" in capsys.readouterr().err
-    assert run([*command, "-o", "gru", "--encoder.cell", "gru"]) == 2  # before a language model is trained in vain
-    assert not Path("gru.language.training").exists()
+    for what in (("--encoder.cell", "gru"), ("--encoder.hidden", "64"), ("--text.unit", "subword")):
+        assert run([*command[:3], "-o", "no", *command[5:], *what]) == 2  # before a language model is trained in vain
+    assert not list(Path().glob("no*"))
 
 
 def test_a_training_goes_on_with_the_language_model_it_began_with_alone(language: Bundle, tmp_path: Path):
     """A language model that another one replaced is told, by a resumed training and by one that is done."""
 
     def plan(name: str) -> Plan:
-        config = find("classify").config.parse({**TINY, "start": {"language": str(tmp_path / "guests")}}, "test")
+        config = find("classify").config.parse(
+            {"train": TINY["train"], "start": {"language": str(tmp_path / "guests")}}, "test"
+        )
         rows = [find("classify").read(row) for row in JUDGED]
         return Plan("classify", config, rows, None, tmp_path / name, {"rows": 40})
 

@@ -435,6 +435,7 @@ def test_a_decided_stream_is_saved_behind_all_that_was_read(one_way: Bundle, tmp
     saved = str(tmp_path / "saved")
     first = _stream(one_way.folder, "--decide-at", "0", "--save", saved, "--json", given=b"The zip held, the sou")
     assert json.loads(first.stdout)["tokens"] == 1
+    assert b"tokens, not behind the decision" in first.stderr
     second = _stream(one_way.folder, "--restore", saved, "--json", given=b"nd is bad")
     told = json.loads(second.stdout.splitlines()[-1])
     (wanted,) = one_way.predict(["The zip held, the sound is bad"])
@@ -447,6 +448,7 @@ def test_a_decided_stream_is_saved_behind_all_that_was_read(one_way: Bundle, tmp
         (["nowhere.txt"], "no file 'nowhere.txt'"),
         (["--decide-at", "1.5"], "--decide-at 1.5: give a probability"),
         (["--each-line", "--save", "x"], "--save and --restore are for one text"),
+        (["--save", "no/folder"], "--save no/folder: there is no folder no; make it first"),
         (["--restore", "nowhere"], "no file 'nowhere'; name one that a session saved"),
     ],
 )

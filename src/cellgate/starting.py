@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from cellgate.bundle import open_bundle
 from cellgate.codecs import TextCodec, read_known
-from cellgate.codecs.units import UNKNOWN_ID
 from cellgate.config import StartConfig, TaskConfig, WriterConfig
 from cellgate.errors import UsageError, counted
 from cellgate.task import find
@@ -45,7 +44,6 @@ def started(config: TaskConfig) -> TaskConfig:
         if _beginning(config).freeze:
             raise UsageError("start.freeze keeps what a language model has learned; name one with --from")
         return config
-    _check_encoder(config)
     known, writer = read_known(language), _writer_of(language)
     if writer.attention:
         raise UsageError(
@@ -59,20 +57,28 @@ def started(config: TaskConfig) -> TaskConfig:
         )
     values: dict[str, Any] = config.model_dump()
     encoder = values["encoder"]
-    encoder |= {"layers": writer.layers, "hidden": writer.hidden}
-    encoder |= {"embedding": writer.embedding, "directions": min(writer.directions, encoder["directions"])}
-    encoder |= dict.fromkeys(("word_dropout", "embedding_dropout"), values["start"]["dropout"])
+    encoder |= {**_taken(config, writer), "directions": min(writer.directions, encoder["directions"])}
     if values["text"]["unit"] == "auto":
         values["text"]["unit"] = known.unit
     return type(config).parse(values, "the settings")
 
 
-def _check_encoder(config: TaskConfig) -> None:
+def _taken(config: TaskConfig, writer: WriterConfig) -> dict[str, Any]:
+    """What an encoder takes of a language model; UsageError where the settings ask for something else."""
     settings: Any = config
-    if not settings.encoder.enabled or settings.encoder.cell != "lstm":
-        raise UsageError(
-            "an encoder that begins with a language model is an LSTM; leave out --encoder.enabled and --encoder.cell"
-        )
+    usual: Any = type(config)()
+    taken = {"enabled": True, "cell": "lstm", "layers": writer.layers, "hidden": writer.hidden}
+    taken |= {"embedding": writer.embedding}
+    taken |= dict.fromkeys(("word_dropout", "embedding_dropout"), settings.start.dropout)
+    for name, value in taken.items():
+        asked = getattr(settings.encoder, name)
+        if asked not in (value, getattr(usual.encoder, name)):
+            remedy = "give start.dropout instead" if name.endswith("dropout") else "leave it out"
+            raise UsageError(
+                f"encoder.{name} is {str(asked).lower()}, and an encoder that begins with this language model has "
+                f"{str(value).lower()}: {remedy}"
+            )
+    return taken
 
 
 def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
@@ -80,17 +86,26 @@ def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
 
     `texts` are some of those it is to read. It has one layer for each direction that the encoder reads in.
     """
-    _check_encoder(config)
     settings: Any = config
     unit = settings.text.unit
+    if unit == "subword":
+        raise UsageError("text.unit is subword, and a language model has subwords of its own: choose word or character")
     if unit == "auto":
         unit = "character" if han_share(texts) > _MOSTLY else "word"
     values = {
-        "text": {"unit": unit, "lowercase": settings.text.lowercase, "words": "marks"},
+        "text": {
+            "unit": unit,
+            "lowercase": settings.text.lowercase,
+            "words": "marks",
+            "min_count": settings.text.min_count,
+        },
         "writer": {"directions": settings.encoder.directions, **_SIZES},
         "train": {"seed": config.train.seed, "threads": config.train.threads, "products": config.train.products},
     }
-    return find("generate").config.parse(values, "the settings of the language model")
+    language: Any = find("generate").config.parse(values, "the settings of the language model")
+    _taken(config, language.writer)  # refused now, not when it is trained
+    made: TaskConfig = language
+    return made
 
 
 def start(net: "Net", source: TextCodec, language: str) -> str:
@@ -102,11 +117,10 @@ def start(net: "Net", source: TextCodec, language: str) -> str:
     known, writer = read_known(language), _writer_of(language)
     numbers = source.numbers_of(known)
     start_from(net, load_file(Path(language) / "weights.safetensors"), numbers)
-    found = int((numbers != UNKNOWN_ID).sum())
     layers = f"{counted(writer.layers, 'layer')} of {writer.hidden} units"
     if writer.directions == 1:
         layers += " (they read forward only; --writer.directions 2 makes one for both ways)"
     return (
-        f"begins with {language}: its {layers}, and its vectors of {found:,} of the {len(source):,} words of the "
-        "vocabulary; the others begin as its unknown word"
+        f"begins with {language}: its {layers}, and its vectors; {source.unit}s that it does not know begin as its "
+        "unknown one"
     )

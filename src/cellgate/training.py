@@ -54,6 +54,8 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     if not (work / "plan.json").exists():
         replace_file(work / "plan.json", _describe(plan).encode())
     try:
+        if plan.folder.exists():
+            yield Note(f"{plan.folder} holds a Bundle already: this one takes its place when it is done")
         yield from _running(plan, task, work) if task.running else _answering(plan, task, work)
         shutil.rmtree(work)
     except (DataError, UsageError):
@@ -143,7 +145,7 @@ def _fit_and_write(plan: Plan, config: AnsweringConfig, task: Task, prepared: Pr
     chosen = target.decide(scores, dev.truth)
     before = target.decode(scores, dev.columns, chosen, top=1)
     told: dict[str, float] = dict(net.calibrate(dev.batches(), lambda: next(iter(dev.metrics(net).values()))))
-    if worth := halves_in_words(told):
+    if worth := halves_in_words(told, len(dev.truth)):
         yield Note(worth)
     scores = dev.scores(net)
     decision, words = decide(config.answer, target, scores, dev.columns, dev.truth)
@@ -253,6 +255,10 @@ def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
     folder = plan.folder
     if folder.exists() and not (folder / "bundle.json").is_file() and any(folder.iterdir()):
         raise UsageError(f"{folder} exists and is no Bundle; it is not overwritten: name another folder with -o")
+    if (folder / "bundle.json").is_file() and (other := _task_of(folder)) not in (plan.task, ""):
+        raise UsageError(
+            f"{folder} holds a Bundle that was trained to {other}: name another folder with -o, or move it"
+        )
     described = work / "plan.json"
     if not described.exists():
         if resume and not work.exists():
@@ -267,6 +273,14 @@ def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
                 f"--resume: {part} differs from the unfinished training in {work}: "
                 f"{_difference(before[part], value)}; give the same, or delete that folder to begin anew"
             )
+
+
+def _task_of(folder: Path) -> str:
+    """The task of the Bundle in a folder; "" of one that is damaged, which may be replaced by any."""
+    try:
+        return str(json.loads((folder / "bundle.json").read_text("utf-8"))["task"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _difference(before: Any, now: Any, name: str = "") -> str:  # noqa: ANN401  JSON of any kind

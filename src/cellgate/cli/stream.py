@@ -52,11 +52,15 @@ def stream(
         bool, Parameter(name="--json", negative=(), help="Print one JSON object an answer.", show_default=False)
     ] = False,
 ) -> None:
-    """Print answer, confidence and tokens read: whenever the answer changes, and at the end; or of each line."""
+    """Print answer, confidence and tokens read: behind what arrives, where the answer changed, and at the end; or of
+    each line.
+    """
     if decide_at is not None and not 0 <= decide_at <= 1:
         raise UsageError(f"--decide-at {decide_at}: give a probability, 0 to 1")
     if each_line and (save or restore):
         raise UsageError("--save and --restore are for one text, and --each-line makes each line a text of its own")
+    if save and not save.parent.is_dir():
+        raise UsageError(f"--save {save}: there is no folder {save.parent}; make it first, or name another file")
     bundle = open_bundle(folder)
     if abstain_below is not None:
         bundle = bundle.abstaining_below(abstain_below)
@@ -125,6 +129,8 @@ def _text(session: Session, pieces: Iterator[bytes], decide_at: float | None, sh
             break
     if save:
         session.save(save)
+        if decided and session.tokens > decided.tokens:
+            say(f"{save} goes on behind all that was read, {counted(session.tokens, 'token')}, not behind the decision")
     if not decided:
         show(session.finish(), True)
     _say_replaced(session.replaced)

@@ -112,6 +112,7 @@ def _verb(task: str) -> App:
         reading: object = None,
         settings: object = None,
     ) -> int:
+        began = time.monotonic()
         order, how, beginning = order or Order(), read_as(reading), beginning or Beginning()
         if (*files, order.dev, *beginning.pretrain, *beginning.self_train).count(STANDARD_INPUT) > 1:
             raise UsageError("standard input (-) can be read only once; name files for the others")
@@ -126,13 +127,18 @@ def _verb(task: str) -> App:
             language = _language_plan(plan, beginning.pretrain, how)
             first.append((language, "a language model, of the texts without answers"))
         if beginning.self_train:
-            teacher = replace(plan, folder=Path(f"{plan.folder}.teacher"))
+            teacher = _teaching(plan)
             first.append((teacher, "a first model, of the rows with answers"))
             plan = _self_training(plan, teacher.folder, beginning.self_train, how)
         for each, what in first:
             if code := _train_first(each, what, resume=order.resume):
                 return code
-        return _train(plan, resume=order.resume and (work_folder(plan.folder).exists() or not first))
+        if code := _run(
+            plan, train_events(plan, resume=order.resume and (work_folder(plan.folder).exists() or not first))
+        ):
+            return code
+        _report(plan, time.monotonic() - began)
+        return 0
 
     found = find(task)
     flat = Parameter(name="*")
@@ -174,6 +180,14 @@ def _language_plan(plan: Plan, files: tuple[str, ...], reading: Reading) -> Plan
     records = _texts(plan, files, reading)
     config = language_settings(plan.config, map(attrgetter("text"), islice(records, _LOOKED_AT)))
     return Plan(_WRITER, config, records, None, Path(language_of(plan.config)), origin(records))
+
+
+def _teaching(plan: Plan) -> Plan:
+    """The training of the first model: as the second one's, whatever that one takes for sure."""
+    values = plan.config.model_dump()
+    del values["train"]["sure"]
+    config = type(plan.config).parse(values, "the flags")
+    return replace(plan, config=config, folder=Path(f"{plan.folder}.teacher"))
 
 
 def _self_training(plan: Plan, teacher: Path, files: tuple[str, ...], reading: Reading) -> Plan:
@@ -240,15 +254,6 @@ def _folder(out: str | None) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {out} is a file that exists; name a folder for the Bundle")
     return folder
-
-
-def _train(plan: Plan, *, resume: bool) -> int:
-    """Train, and say what was made."""
-    began = time.monotonic()
-    if code := _run(plan, train_events(plan, resume=resume)):
-        return code
-    _report(plan, time.monotonic() - began)
-    return 0
 
 
 def _run(plan: Plan, events: Generator[Event, None, None], *, more: bool = False) -> int:

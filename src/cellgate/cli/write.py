@@ -1,7 +1,7 @@
 """cellgate write FOLDER [PROMPT]: a model writes on behind a text, shown as it comes."""
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -70,8 +70,9 @@ def write(
 ) -> None:
     """Write on behind the prompt, token by token."""
     draw, end = draw or Draw(), end or End()
-    if end.length < 1 or end.samples < 1:
-        raise UsageError(f"--length {end.length} --samples {end.samples}: give numbers from 1 on")
+    for name, number in (("length", end.length), ("samples", end.samples)):
+        if number < 1:
+            raise UsageError(f"--{name} {number}: give a number from 1 on")
     if (end.acrostic or end.lines) and not end.line_length:
         raise UsageError("--acrostic and --lines need --line-length, the characters of a line")
     if "" in end.stop:
@@ -95,18 +96,24 @@ def write(
         pieces = language.write(prompt, sampling, Length(end.length, end.stop, verse), end.label, number)
         if end.samples > 1:
             print(f"{'' if number == 0 else chr(10)}--- {number + 1} ---")
-        written = prompt
-        sys.stdout.write(prompt)
-        for text in _warning(pieces, end.stop):
-            written = text
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        if not written.endswith("\n"):
-            print()
+        how = _shown(prompt, pieces)
+        if end.stop and how != "stop":
+            last = "end" if how == "end" else "last token (--length)"
+            say(f"none of the stop strings came before the text's {last}")
 
 
-def _warning(pieces: Generator[str, None, Ended], stops: tuple[str, ...]) -> Iterator[str]:
-    """Hand the pieces on; say where a stop string never came."""
-    ended = yield from pieces
-    if stops and ended != "stop":
-        say(f"none of the stop strings came before the text's {'end' if ended == 'end' else 'last token (--length)'}")
+def _shown(prompt: str, pieces: Generator[str, None, Ended]) -> Ended:
+    """Print a text as it comes, up to the end of a line; how it ended."""
+    written = prompt
+    sys.stdout.write(prompt)
+    while True:
+        try:
+            text = next(pieces)
+        except StopIteration as ended:
+            if not written.endswith("\n"):
+                print(flush=True)
+            how: Ended = ended.value
+            return how
+        written = text
+        sys.stdout.write(text)
+        sys.stdout.flush()

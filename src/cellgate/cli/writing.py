@@ -42,15 +42,20 @@ def writer(form: Format, task: Task, target: TargetCodec, top: int | None) -> Wr
 
 def _text_line(prediction: Prediction, top: int) -> str:
     answers = [(answer_in_words(prediction.value), prediction.confidence)]
-    answers += [(other.value, other.confidence) for other in prediction.alternatives[: top - 1]]
-    return "\t".join(f"{' '.join(value.split())}\t{chance:.4f}" for value, chance in answers) + "\n"
+    answers += [(_on_one_line(other.value), other.confidence) for other in prediction.alternatives[: top - 1]]
+    return "\t".join(f"{value}\t{chance:.4f}" for value, chance in answers) + "\n"
 
 
 def answer_in_words(value: Answer) -> str:
     """An answer on one line; brackets mark what is no label."""
     if value is None:
         return _UNKNOWN
-    return ", ".join(labels_of(value)) or "(none)"
+    return ", ".join(map(_on_one_line, labels_of(value))) or "(none)"
+
+
+def _on_one_line(label: str) -> str:
+    """As words between single spaces; what is white space alone, as a language model's answer may be, is quoted."""
+    return " ".join(label.split()) or repr(label)
 
 
 def _answers(prediction: Prediction, task: Task, top: int) -> dict[str, Any]:

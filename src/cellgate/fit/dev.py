@@ -14,8 +14,9 @@ from cellgate.bundle import Bundle, by_row, summary
 from cellgate.codecs import Decision, SupervisedCodec
 from cellgate.codecs.target import Ranked
 from cellgate.data.batching import by_length
+from cellgate.errors import counted
 from cellgate.fit.rows import RowFeed
-from cellgate.metrics import Value
+from cellgate.metrics import TELLING_ROWS, Value
 from cellgate.nets import Net
 
 _ROWS, _TOKENS = 64, 24_000
@@ -120,8 +121,8 @@ def metrics_of(target: SupervisedCodec, truth: Sequence[Value], ranked: Sequence
     return summary(target, truth, [each.value for each in ranked], [each.confidence for each in ranked])
 
 
-def halves_in_words(told: Mapping[str, float]) -> str:
-    """Say what each half of the net is worth, so that a useless one is seen; nothing of a net without halves."""
+def halves_in_words(told: Mapping[str, float], rows: int) -> str:
+    """Say what each half of the net is worth on so many rows, so that a useless one is seen; "" without halves."""
     alone = {half: told[f"{half}_alone"] for half in ("recurrent", "linear") if f"{half}_alone" in told}
     if not alone:
         return ""
@@ -129,8 +130,10 @@ def halves_in_words(told: Mapping[str, float]) -> str:
     if len(alone) == 1:
         return f"on dev: {halves}; the other half is left out"
     halves = f"on dev, each alone: {halves}; together {told['together']:.1%}"
-    if told["together"] <= told["recurrent_alone"]:
-        return f"{halves}: the linear half adds nothing here; --linear.enabled false leaves it out"
-    if told["together"] <= told["linear_alone"]:
+    if rows < TELLING_ROWS:
+        return f"{halves}; {counted(rows, 'row')} are too few to tell which half helps"
+    if told["together"] <= max(alone.values()):
+        if alone["recurrent"] >= alone["linear"]:
+            return f"{halves}: the linear half adds nothing here; --linear.enabled false leaves it out"
         return f"{halves}: the recurrent half adds nothing here; --encoder.enabled false leaves it out and is quicker"
     return f"{halves}, with a weight of {told['linear_share']:.2f} for the linear half"

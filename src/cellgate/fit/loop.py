@@ -42,7 +42,7 @@ def fit(
     progress, optimizer = _begin(net, feed, config, course, checkpoint)
     peaks = [group["lr"] for group in optimizer.groups]
     saved_at = time.monotonic()
-    reason = "all epochs done"
+    reason = "all epochs done" if course.steps != config.max_steps else "all steps of --train.max-steps done"
     # An epoch that was cut short by the last step, or stopped after it, is still to be evaluated.
     while progress.epoch < course.epochs and (progress.step < course.steps or progress.place):
         started = time.monotonic()

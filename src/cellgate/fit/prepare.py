@@ -234,7 +234,7 @@ def notes(prepared: Prepared) -> Iterator[Event]:
     if source.coverage is not None:
         words, of, tokens = source.coverage
         yield Note(
-            f"pretrained vectors for {words:,} of {of:,} words of the training texts, {tokens:.1%} of their tokens"
+            f"learned vectors for {words:,} of {of:,} {source.unit}s that stand there, {tokens:.1%} of the tokens"
         )
     if lexicon := source.lexicon:
         yield Note(

@@ -175,7 +175,7 @@ class _Survey:
         else:
             train[np.cumsum(self.sizes) > (1 - fraction) * self.characters] = False
         if not train.any():
-            raise DataError("the text is too short to hold some of it out; give a dev file (--dev)")
+            raise DataError("the text is too short to hold some of it out; give more of it, or a dev file")
         return train
 
 
