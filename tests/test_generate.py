@@ -701,6 +701,7 @@ def test_a_model_that_goes_on_learning_foretells_a_text_that_repeats_itself_bett
     with pytest.raises(DataError, match="no text to evaluate"):
         evaluate_adapting(language, [])
     assert adapted["n"] == static["n"]
+    assert adapted["bits_per_character"] == pytest.approx(adapted["bits"])
     assert adapted["nats"] < 0.8 * static["nats"]
     few = [{"text": "Zebra quiz"}]
     first = evaluate_adapting(language, few)

@@ -4,6 +4,7 @@ Each token is foretold before it is learned from, so the figure is honest; but i
 as it stands, and the two are never mixed. Needs torch, and changes nothing in the Bundle.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,11 +29,15 @@ _AT_ONCE = 2**16  # numbers of a weight that are gone through together: they sta
 def evaluate_adapting(
     language: Language, rows: Iterable[Row | Mapping[str, Any]], how: Adapting | None = None
 ) -> dict[str, float]:
-    """As `Language.evaluate`, of a model that learns from each part of the text once it is judged by it."""
+    """As `Language.evaluate`, of a model that learns from each part of the text once it is judged by it.
+
+    Without `unknown`, which is a fact of the text. DataError where there is none.
+    """
     how, codec = how or Adapting(), language.codec
     net = _net(language)
     learner = _Learner(list(net.parameters()), how)
-    ids = np.concatenate([np.array(codec.before(), np.int32), *codec.stream(language.pieces(rows))])
+    pieces = list(language.pieces(rows))
+    ids = np.concatenate([np.array(codec.before(), np.int32), *codec.stream(pieces)])
     state: dict[str, Tensor] = net.initial_state(1)
     total, count = 0.0, 0
     for start in range(0, len(ids) - 1, how.tokens):
@@ -47,7 +52,8 @@ def evaluate_adapting(
         state = {name: value.detach() for name, value in after.items()}
     if not count:
         raise DataError(NO_TEXT)
-    return running_metrics(total, count)
+    characters = sum(len(piece.text) for piece in pieces)
+    return running_metrics(total, count) | {"bits_per_character": total / math.log(2) / max(1, characters)}
 
 
 def _net(language: Language) -> Net:

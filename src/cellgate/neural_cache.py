@@ -33,7 +33,8 @@ class NeuralCache:
     def __post_init__(self) -> None:
         if not (self.tokens > 0 and 0 <= self.strength < math.inf and 0 < self.share < 1):
             raise UsageError(
-                f"cache: tokens above 0, strength from 0 on and a share between 0 and 1 are wanted, got {self}"
+                "cache: tokens above 0, strength from 0 on and a share between 0 and 1 are wanted, got "
+                f"{self.tokens} tokens, strength {self.strength:g} and share {self.share:g}"
             )
 
 

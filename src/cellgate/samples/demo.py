@@ -35,7 +35,7 @@ def _questions(folder: str) -> None:
     found = json.loads(_cellgate("evaluate", folder, test, "--label", "intent", "--json"))
     right = round(found["accuracy"] * found["n"])
     print(
-        f"{right} of {found['n']} questions that were never trained on got the right one of twelve intents: "
+        f"In words: {right} of {found['n']} questions that were never trained on got the right one of twelve intents: "
         f"accuracy {found['accuracy']:.0%}.\n"
         f"Guessing would get about {found['n'] // 12}. Each intent counted alike (macro F1): {found['macro_f1']:.0%}.\n"
         f"How sure it says it is differs from how often it is right by {found['calibration_error']:.0%} on average.\n"
