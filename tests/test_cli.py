@@ -570,7 +570,8 @@ def test_a_model_takes_the_place_of_one_of_its_own_task_alone(
     few = [*TINY, "--train.max-steps", "2"]
     Path(tmp_path / "marked.jsonl").write_text('{"text": "Bob ran", "spans": [[0, 3, "person"]]}\n' * 20, "utf-8")
     before = (old / "bundle.json").read_bytes()
-    assert run(["train", "tag", str(tmp_path / "marked.jsonl"), "-o", str(old)]) == 2
+    assert run(["train", "tag", str(tmp_path / "marked.jsonl"), "-o", str(old), "--self-train", REVIEWS]) == 2
+    assert not (tmp_path / "moods.teacher").exists()  # nothing was trained in vain
     assert "holds a Bundle that was trained to classify: name another folder" in capsys.readouterr().err
     assert (old / "bundle.json").read_bytes() == before
     assert run(["train", "classify", REVIEWS, "-o", str(old), *few]) == 0

@@ -657,6 +657,16 @@ def test_settings_of_what_writes_are_none_of_what_answers(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_epoch_is_kept_however_few_tokens_judge_it(tmp_path, capsys):
+    """Unlike rows, of which few choose no epoch."""
+    (tmp_path / "log.txt").write_text("".join(LOG[:12]), "utf-8")
+    words = ["train", "generate", str(tmp_path / "log.txt"), "-o", str(tmp_path / "b"), "--writer.hidden", "8"]
+    assert run([*words, "--writer.embedding", "8", "--train.epochs", "2", "--train.threads", "1"]) == 0
+    epochs = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert epochs
+    assert epochs[0].endswith("kept")
+
+
 def test_what_is_said_of_a_written_text_stands_on_its_own_line(log: Bundle):
     words = ["write", str(log.folder), "Day", "--length", "5", "--stop", "never there"]
     done = subprocess.run(

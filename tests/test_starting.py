@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from cellgate.errors import UsageError
 from cellgate.fit.events import Done, Event, Step
 from cellgate.nets import Encoder
 from cellgate.plan import Plan
-from cellgate.starting import start
+from cellgate.starting import narrowed, start, started
 from cellgate.task import find
 from cellgate.training import is_trained, train, train_events
 from tests.conftest import TINY
@@ -54,8 +55,6 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def started_net(language: Bundle, **start_settings: Any) -> tuple[Any, TextCodec, Any]:
     """An untrained classifier that begins with the language model, its codec and its settings."""
-    from cellgate.starting import started
-
     task = find("classify")
     config: Any = started(task.config.parse({"start": {"language": str(language.folder), **start_settings}}, "test"))
     source = TextCodec.learn(config.text, [row["text"] for row in JUDGED], language=str(language.folder))
@@ -283,12 +282,27 @@ def test_a_stop_while_a_first_model_is_written_stops_what_comes_after_it(
     assert "stopped with judge.language done; go on with --resume" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("directions", "told"), [(1, True), (2, False)])
-def test_a_language_model_that_reads_forward_only_is_told(language, tmp_path, directions, told):
-    config = {**LANGUAGE, "writer": {**LANGUAGE["writer"], "directions": directions}}
+@pytest.mark.parametrize(("directions", "asked", "told"), [(1, 2, True), (1, 1, False), (2, 2, False), (2, 1, False)])
+def test_an_encoder_that_reads_forward_only_for_its_language_model_says_so(
+    tmp_path: Path, directions: int, asked: int, *, told: bool
+):
+    config = {**LANGUAGE, "writer": {**LANGUAGE["writer"], "directions": directions}, "train": {"max_steps": 1}}
     folder = train("generate", texts(GUESTS), folder=tmp_path / "guests", config=config).folder
-    net, source, settings = started_net(open_bundle(folder))
-    assert settings.encoder.directions == directions
-    said = start(net, source, str(folder))
-    assert "2 layers of 10 units" in said
-    assert ("--writer.directions 2" in said) is told
+    wanted = find("classify").config.parse(
+        {"start": {"language": str(folder)}, "encoder": {"directions": asked}}, "test"
+    )
+    said = narrowed(wanted, started(wanted))
+    assert ("reads forward only, and so does this net; `train generate --writer.directions 2`" in said) is told
+    assert bool(said) is told
+
+
+def test_what_it_takes_is_said(language: Bundle):
+    net, source, _ = started_net(language)
+    assert "its 2 layers of 10 units, and its vectors" in start(net, source, str(language.folder))
+
+
+def test_a_language_model_may_be_older_than_the_settings_of_training(language: Bundle):
+    manifest: dict[str, Any] = dict(language.manifest)
+    train_settings = {**manifest["config"]["train"], "gone_since": 0.6}
+    older = replace(language, manifest={**manifest, "config": {**manifest["config"], "train": train_settings}})
+    assert older.settings == language.settings

@@ -59,8 +59,7 @@ def evaluate_adapting(
 def _net(language: Language) -> Net:
     """The trained net, as the Bundle keeps it."""
     bundle = language.bundle
-    config = bundle.task.config.parse(dict(bundle.manifest["config"]), "bundle.json")
-    net: Net = bundle.task.net(config, language.codec, bundle.target)
+    net: Net = bundle.task.net(bundle.settings, language.codec, bundle.target)
     net.load_state_dict(load_file(bundle.folder / "weights.safetensors"))
     return net.eval()
 

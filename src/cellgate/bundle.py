@@ -21,6 +21,7 @@ import numpy as np
 from cellgate import codecs
 from cellgate.batch import Floats, Ids, Ints, Ragged, Scores, chunked
 from cellgate.codecs import Decision, Given, SourceCodec, SupervisedCodec, TargetCodec, text_of
+from cellgate.config import TaskConfig
 from cellgate.data.batching import by_length
 from cellgate.errors import BundleError, DataError, UsageError
 from cellgate.graph import Graph
@@ -105,6 +106,12 @@ class Bundle:
     def model(self) -> Model:
         """What reads a text on from where it stopped."""
         return Model(self.graph, self.source, self.target, self.decision, self.manifest["checksum"], self.cache)
+
+    @property
+    def settings(self) -> TaskConfig:
+        """The settings that its net is made by; those of its training do not matter here and are the defaults."""
+        groups = {name: group for name, group in self.manifest["config"].items() if name != "train"}
+        return self.task.config.parse(groups, f"{self.folder}/bundle.json")
 
     @property
     def whole(self) -> str:

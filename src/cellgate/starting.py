@@ -31,8 +31,7 @@ def _beginning(config: TaskConfig) -> StartConfig:
 
 def _writer_of(language: str) -> WriterConfig:
     """The sizes of the language model in a folder."""
-    model = open_bundle(language)
-    settings: Any = model.task.config.parse(dict(model.manifest["config"]), language)
+    settings: Any = open_bundle(language).settings
     writer: WriterConfig = settings.writer
     return writer
 
@@ -61,6 +60,17 @@ def started(config: TaskConfig) -> TaskConfig:
     if values["text"]["unit"] == "auto":
         values["text"]["unit"] = known.unit
     return type(config).parse(values, "the settings")
+
+
+def narrowed(asked: TaskConfig, config: TaskConfig) -> str:
+    """Say where the encoder reads one way only because its language model does; else ""."""
+    wanted, got = (getattr(getattr(each, "encoder", None), "directions", 1) for each in (asked, config))
+    if got == wanted:
+        return ""
+    return (
+        f"{language_of(config)} reads forward only, and so does this net; `train generate --writer.directions 2` makes "
+        "one for both"
+    )
 
 
 def _taken(config: TaskConfig, writer: WriterConfig) -> dict[str, Any]:
@@ -118,8 +128,6 @@ def start(net: "Net", source: TextCodec, language: str) -> str:
     numbers = source.numbers_of(known)
     start_from(net, load_file(Path(language) / "weights.safetensors"), numbers)
     layers = f"{counted(writer.layers, 'layer')} of {writer.hidden} units"
-    if writer.directions == 1:
-        layers += " (they read forward only; --writer.directions 2 makes one for both ways)"
     return (
         f"begins with {language}: its {layers}, and its vectors; {source.unit}s that it does not know begin as its "
         "unknown one"

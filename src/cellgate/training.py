@@ -29,7 +29,7 @@ from cellgate.metrics import calibration_error
 from cellgate.plan import Plan
 from cellgate.self_training import answers
 from cellgate.staging import stage
-from cellgate.starting import language_of, start, started
+from cellgate.starting import language_of, narrowed, start, started
 from cellgate.task import Row, Task, find
 from cellgate.text_training import train_text
 
@@ -45,17 +45,19 @@ def train_events(plan: Plan, *, resume: bool = False) -> Generator[Event, None, 
     """
     require_training()
     task = find(plan.task)
-    plan = _begun(plan)
-    _check_name(plan.folder)
+    check_folder(plan)
+    plan, asked = _begun(plan), plan.config
     work = work_folder(plan.folder)
-    _check_folders(plan, work, resume=resume)
+    _check_work(plan, work, resume=resume)
     undo_half_replacing(plan.folder)
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "plan.json").exists():
         replace_file(work / "plan.json", _describe(plan).encode())
     try:
-        if plan.folder.exists():
+        if (plan.folder / "bundle.json").is_file():
             yield Note(f"{plan.folder} holds a Bundle already: this one takes its place when it is done")
+        if note := narrowed(asked, plan.config):
+            yield Note(note)
         yield from _running(plan, task, work) if task.running else _answering(plan, task, work)
         shutil.rmtree(work)
     except (DataError, UsageError):
@@ -246,19 +248,20 @@ def _describe(plan: Plan) -> str:
     return json.dumps(described, indent=1)
 
 
-def _check_name(folder: Path) -> None:
+def check_folder(plan: Plan) -> None:
+    """UsageError where the plan's Bundle cannot go into its folder."""
+    folder = plan.folder
     if not folder.name or folder.name == ".." or (folder.exists() and not folder.is_dir()):
         raise UsageError(f"{str(folder)!r} cannot be a Bundle's folder; name a new one with -o, such as models/reviews")
-
-
-def _check_folders(plan: Plan, work: Path, *, resume: bool) -> None:
-    folder = plan.folder
     if folder.exists() and not (folder / "bundle.json").is_file() and any(folder.iterdir()):
         raise UsageError(f"{folder} exists and is no Bundle; it is not overwritten: name another folder with -o")
     if (folder / "bundle.json").is_file() and (other := _task_of(folder)) not in (plan.task, ""):
         raise UsageError(
             f"{folder} holds a Bundle that was trained to {other}: name another folder with -o, or move it"
         )
+
+
+def _check_work(plan: Plan, work: Path, *, resume: bool) -> None:
     described = work / "plan.json"
     if not described.exists():
         if resume and not work.exists():

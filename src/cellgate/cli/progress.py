@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from cellgate.cli.words import clock, metric_name, say
 from cellgate.errors import counted
 from cellgate.fit.events import Done, Epoch, Event, Note, Saved, Step, Work
-from cellgate.metrics import TELLING_ROWS
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -71,7 +70,7 @@ class _Pace:
 
 def _epoch(event: Epoch) -> str:
     metrics = "  ".join(f"{metric_name(name)} {event.metrics[name]:.4f}" for name in list(event.metrics)[:_METRICS])
-    kept = "  kept" if event.kept and event.metrics["n"] >= TELLING_ROWS else ""  # of fewer, the last one is
+    kept = "  kept" if event.kept else ""
     loss = f"loss {event.loss:.3f}"
     return f"epoch {event.epoch}/{event.epochs}  {clock(event.seconds)}  {loss}  dev {metrics}{kept}"
 

@@ -52,9 +52,7 @@ def stream(
         bool, Parameter(name="--json", negative=(), help="Print one JSON object an answer.", show_default=False)
     ] = False,
 ) -> None:
-    """Print answer, confidence and tokens read: behind what arrives, where the answer changed, and at the end; or of
-    each line.
-    """
+    """Print answer, confidence and tokens read: after each piece that changed the answer, and at the end."""
     if decide_at is not None and not 0 <= decide_at <= 1:
         raise UsageError(f"--decide-at {decide_at}: give a probability, 0 to 1")
     if each_line and (save or restore):

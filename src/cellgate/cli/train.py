@@ -35,7 +35,7 @@ from cellgate.fit.events import Done, Event, Step
 from cellgate.plan import Plan, SelfTraining
 from cellgate.starting import language_of, language_settings
 from cellgate.task import Row, find, names
-from cellgate.training import is_trained, train_events
+from cellgate.training import check_folder, is_trained, train_events
 
 _EXAMPLE = "Example: cellgate train {} {}"
 _USAGE = "Usage: cellgate train {} FILE... -o FOLDER [OPTIONS]"
@@ -122,6 +122,7 @@ def _verb(task: str) -> App:
             print(config.to_yaml(), end="")
             return 0
         plan = _plan(task, config, files, order, how, given(columns))
+        check_folder(plan)  # before what comes first is trained
         first: list[tuple[Plan, str]] = []
         if beginning.pretrain:
             language = _language_plan(plan, beginning.pretrain, how)

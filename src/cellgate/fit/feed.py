@@ -60,6 +60,11 @@ class Verdict:
     score: float
     tolerance: float
 
+    @property
+    def tells(self) -> bool:
+        """Whether it prefers any epoch: a score is a share, and a tolerance of 1 takes the last."""
+        return self.tolerance < 1
+
 
 def as_tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
     """Share the memory of numpy arrays."""

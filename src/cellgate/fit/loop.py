@@ -73,8 +73,8 @@ def fit(
         verdict = _judged(net, optimizer, evaluate)
         kept = verdict.score >= progress.best_score - verdict.tolerance
         progress = progress.after_epoch(verdict.score, net if kept else None)
-        seconds = time.monotonic() - started
-        yield Epoch(progress.epoch, course.epochs, progress.losses[-1], verdict.metrics, kept, seconds)
+        loss, told, seconds = progress.losses[-1], kept and verdict.tells, time.monotonic() - started
+        yield Epoch(progress.epoch, course.epochs, loss, verdict.metrics, told, seconds)
         if progress.epoch - progress.kept_epoch >= config.patience:
             reason = f"no better dev metric for {config.patience} epochs"
             break

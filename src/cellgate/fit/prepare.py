@@ -234,7 +234,7 @@ def notes(prepared: Prepared) -> Iterator[Event]:
     if source.coverage is not None:
         words, of, tokens = source.coverage
         yield Note(
-            f"learned vectors for {words:,} of {of:,} {source.unit}s that stand there, {tokens:.1%} of the tokens"
+            f"vectors learned before for {words:,} of {of:,} {source.unit}s in the texts, {tokens:.1%} of the tokens"
         )
     if lexicon := source.lexicon:
         yield Note(

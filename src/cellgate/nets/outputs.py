@@ -171,7 +171,7 @@ class Sigmoid(Output):
 
 
 def chosen_imbalance(imbalance: str, rows: Sequence[int], several: bool) -> str:
-    """What `TrainConfig.imbalance` is where it is left to the labels' rows [L]: weights or none.
+    """What the setting `train.imbalance` is where it is left to the labels' rows [L]: weights or none.
 
     Where a text may have several labels, thresholds do it.
     """

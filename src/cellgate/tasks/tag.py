@@ -47,7 +47,7 @@ class Record(Row):
         return self
 
 
-class CourseConfig(AnsweringTrainConfig):
+class TaggerTrainConfig(AnsweringTrainConfig):
     """The course of a tagger's training."""
 
     imbalance: Literal["none", "sampling"] = "none"
@@ -57,7 +57,7 @@ class CourseConfig(AnsweringTrainConfig):
 class Config(AnsweringConfig):
     """Settings of a tagger."""
 
-    train: CourseConfig = CourseConfig(batch_rows=32)
+    train: TaggerTrainConfig = TaggerTrainConfig(batch_rows=32)
     text: TextConfig = TextConfig(lowercase=False, max_tokens=1_000_000)
     encoder: EncoderConfig = EncoderConfig(
         spelling=64, pairs="both", own_dropout=0.2, word_dropout=0.05, embedding_dropout=0.4, hidden=192
