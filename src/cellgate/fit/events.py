@@ -40,7 +40,7 @@ class Epoch:
     epochs: int
     loss: float
     metrics: Mapping[str, float]
-    kept: bool  # these weights would be the result if training ended here
+    kept: bool  # dev chose these weights, for now; never of dev rows too few to choose
     seconds: float
 
 
