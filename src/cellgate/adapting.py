@@ -4,7 +4,6 @@ Each token is foretold before it is learned from, so the figure is honest; but i
 as it stands, and the two are never mixed. Needs torch, and changes nothing in the Bundle.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,9 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cellgate.batch import Ids
-from cellgate.errors import DataError
-from cellgate.language import NO_TEXT, Adapting, Language
-from cellgate.metrics import running_metrics
+from cellgate.language import Adapting, Language, text_metrics
 from cellgate.nets import Net
 from cellgate.task import Row
 
@@ -50,10 +47,7 @@ def evaluate_adapting(
         torch.autograd.backward(losses.mean())
         learner.step()
         state = {name: value.detach() for name, value in after.items()}
-    if not count:
-        raise DataError(NO_TEXT)
-    characters = sum(len(piece.text) for piece in pieces)
-    return running_metrics(total, count) | {"bits_per_character": total / math.log(2) / max(1, characters)}
+    return text_metrics(total, count, sum(len(piece.text) for piece in pieces))
 
 
 def _net(language: Language) -> Net:

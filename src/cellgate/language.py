@@ -39,7 +39,11 @@ def surprise(log_probability: float) -> int:
     return sum(log_probability < border for border in _SURPRISING)
 
 
-NO_TEXT = "no text to evaluate; give a file with at least one token"
+def text_metrics(nats: float, tokens: int, characters: int) -> dict[str, float]:
+    """`running_metrics`, and bits_per_character, whatever a token is; DataError where no token was judged."""
+    if not tokens:
+        raise DataError("no text to evaluate; give a file with at least one token")
+    return running_metrics(nats, tokens) | {"bits_per_character": nats / math.log(2) / max(1, characters)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +144,7 @@ class Language:
             judged = self.codec.is_text(ids)
             total -= float(chances[judged].sum(dtype=np.float64))
             count += int(judged.sum())
-        if not count:
-            raise DataError(NO_TEXT)
-        told: dict[str, Any] = running_metrics(total, count)
-        return told | {"bits_per_character": total / math.log(2) / max(1, characters), "unknown": unknown}
+        return text_metrics(total, count, characters) | {"unknown": unknown}
 
     def chances(self, ids: Ids, label: str | None = None) -> Floats:
         """Log-probabilities of the tokens of a text [T], from the beginning of a document."""

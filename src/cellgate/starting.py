@@ -64,8 +64,9 @@ def started(config: TaskConfig) -> TaskConfig:
 
 def narrowed(asked: TaskConfig, config: TaskConfig) -> str:
     """Say where the encoder reads one way only because its language model does; else ""."""
-    wanted, got = (getattr(getattr(each, "encoder", None), "directions", 1) for each in (asked, config))
-    if got == wanted:
+    wanted: Any = asked
+    got: Any = config
+    if not language_of(config) or got.encoder.directions == wanted.encoder.directions:
         return ""
     return (
         f"{language_of(config)} reads forward only, and so does this net; `train generate --writer.directions 2` makes "
@@ -102,20 +103,15 @@ def language_settings(config: TaskConfig, texts: Iterable[str]) -> TaskConfig:
         raise UsageError("text.unit is subword, and a language model has subwords of its own: choose word or character")
     if unit == "auto":
         unit = "character" if han_share(texts) > _MOSTLY else "word"
+    writer = WriterConfig.parse({"directions": settings.encoder.directions, **_SIZES}, "its sizes")
+    _taken(config, writer)  # refused now, not when it is trained
+    text = {"unit": unit, "words": "marks", "lowercase": settings.text.lowercase, "min_count": settings.text.min_count}
     values = {
-        "text": {
-            "unit": unit,
-            "lowercase": settings.text.lowercase,
-            "words": "marks",
-            "min_count": settings.text.min_count,
-        },
-        "writer": {"directions": settings.encoder.directions, **_SIZES},
+        "text": text,
+        "writer": writer.model_dump(),
         "train": {"seed": config.train.seed, "threads": config.train.threads, "products": config.train.products},
     }
-    language: Any = find("generate").config.parse(values, "the settings of the language model")
-    _taken(config, language.writer)  # refused now, not when it is trained
-    made: TaskConfig = language
-    return made
+    return find("generate").config.parse(values, "the settings of the language model")
 
 
 def start(net: "Net", source: TextCodec, language: str) -> str:

@@ -131,7 +131,7 @@ def halves_in_words(told: Mapping[str, float], rows: int) -> str:
         return f"on dev: {halves}; the other half is left out"
     halves = f"on dev, each alone: {halves}; together {told['together']:.1%}"
     if rows < TELLING_ROWS:
-        return f"{halves}; {counted(rows, 'row')} are too few to tell which half helps"
+        return f"{halves}; {counted(rows, 'row is', 'rows are')} too few to tell which half helps"
     if told["together"] <= max(alone.values()):
         if alone["recurrent"] >= alone["linear"]:
             return f"{halves}: the linear half adds nothing here; --linear.enabled false leaves it out"

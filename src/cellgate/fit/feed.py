@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def tells(self) -> bool:
-        """Whether it prefers any epoch: a score is a share, and a tolerance of 1 takes the last."""
+        """Whether dev is large enough to choose an epoch; a tolerance of 1, the whole of a share, takes the last."""
         return self.tolerance < 1
 
 

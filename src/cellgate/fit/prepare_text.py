@@ -90,9 +90,11 @@ def prepare_text(
     folder.mkdir(parents=True, exist_ok=True)
     yield Work("reading", 0, None)
     survey, size = _survey(_pieces(train, PIECE)), PIECE
-    if dev is None and survey.documents < _FEW:  # the end of the text is held out, in whole pieces
-        size = min(PIECE, max(_LEAST_PIECE, survey.characters // 100))
-        survey = _survey(_pieces(train, size)) if size < PIECE else survey
+    if (
+        dev is None and survey.documents < _FEW and survey.characters < 100 * PIECE
+    ):  # its end is held out in whole pieces
+        size = max(_LEAST_PIECE, survey.characters // 100)
+        survey = _survey(_pieces(train, size))
     held = 0 if dev is None else sum(1 for _ in _pieces(dev, size))
     trains = np.append(survey.trained(config) if dev is None else survey.all, np.zeros(held, np.bool_))
     yield Work("learning the vocabulary", 0, None)
