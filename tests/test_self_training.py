@@ -14,6 +14,7 @@ from cellgate.cli import run
 from cellgate.errors import DataError, UsageError
 from cellgate.fit.events import Event, Note, Step
 from cellgate.fit.prepare import Prepared, load_prepared, notes, prepare
+from cellgate.metrics import spans_of
 from cellgate.plan import Plan, SelfTraining
 from cellgate.self_training import Answered, answers
 from cellgate.spans import Span
@@ -194,3 +195,23 @@ def test_a_tagger_teaches_itself_too(tmp_path: Path):
     assert student.manifest["data"]["self_trained_rows"] > 0
     (answer,) = student.predict(["The soup was warm again."])
     assert answer.value == (Span(4, 8, "dish", "soup"),)
+
+
+def test_a_tagger_of_tokens_learns_from_texts_that_come_without_them(tmp_path: Path):
+    dishes = ("soup", "rice", "pie", "tea", "stew", "salad")
+    texts = [f"The {dish} was {word}." for dish in dishes for word in ("warm", "cold", "salty", "sweet", "fine")]
+    own = [
+        {"text": (*text.rstrip(".").split(), "."), "spans": ["DET", "NOUN", "VERB", "ADJ", "PUNCT"]}
+        for text in texts[:20]
+    ]
+    task, config = find("tag"), {"train": {"max_steps": 60, "sure": 0.01}}
+    teacher = train("tag", own, folder=tmp_path / "teacher", config=config)
+    told = SelfTraining(teacher.folder, [task.read(text) for text in texts])
+    records = [task.read_answered(row) for row in own]
+    parsed: Any = task.config.parse(config, "test")
+    for _ in train_events(Plan("tag", parsed, records, None, tmp_path / "student", {}, told)):
+        pass
+    student = open_bundle(tmp_path / "student")
+    assert student.manifest["data"]["self_trained_rows"] == 10  # a row's own text is known, though it came as tokens
+    (answer,) = student.predict(["The salad was sweet."])
+    assert [span.label for span in spans_of(answer.value)] == ["DET", "NOUN", "VERB", "ADJ", "PUNCT"]

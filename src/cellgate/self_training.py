@@ -50,7 +50,9 @@ def answers(plan: Plan, by: SelfTraining, least: float, task: Task, work: Path) 
             sure = answer.value is not None and answer.confidence >= least
             if sure and _digest(given(answer.record)) not in known:
                 kept += 1
-                file.write(json.dumps(answer.record.model_dump(mode="json")) + "\n")
+                taught = teacher.supervised.as_taught(given(answer.record), answer.value or ())
+                record = answer.record.model_copy(update=dict(zip((task.given[0], task.wanted), taught, strict=True)))
+                file.write(json.dumps(record.model_dump(mode="json")) + "\n")
             if read % _TOLD_EVERY == 0:
                 yield Work("answering texts to learn from", read, None)
     if not kept:
@@ -65,4 +67,5 @@ def answers(plan: Plan, by: SelfTraining, least: float, task: Task, work: Path) 
 
 
 def _digest(given: Given) -> bytes:
-    return hashlib.blake2b(text_of(given).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """Of a text however its tokens are parted: rows may have them, and texts without answers not."""
+    return hashlib.blake2b("".join(text_of(given).split()).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -242,6 +242,13 @@ class TokenTagCodec(ChainCodec):
             rows.append(np.array([numbers.get(label, UNSEEN) for label in labels], np.int32))
         return {"tags": Ragged.of(rows)}
 
+    def as_taught(self, given: Given, answer: Value) -> tuple[Given, Value]:
+        """Tokens, and a tag for each: what is answered are spans, of a text too that came without its tokens."""
+        spans = spans_of(answer)
+        if isinstance(given, str) and spans:
+            given = tuple(given[span.start : span.end] for span in spans)
+        return given, tuple(span.label for span in spans)
+
     def _spans(self, path: Path, starts: Ids, ends: Ids) -> Iterator[Span]:
         sure = np.minimum(1.0, np.exp(path.begins + path.ends)).tolist()
         places = zip(starts.tolist(), ends.tolist(), path.tags.tolist(), sure, strict=True)

@@ -99,6 +99,10 @@ class SupervisedCodec(TargetCodec):
     def normal(self, value: Value, given: Given) -> Value:
         """The answer of a row, and what is given of it, as this codec has it."""
 
+    def as_taught(self, given: Given, answer: Value) -> tuple[Given, Value]:
+        """What is given of a row and its answer by this codec, as rows to train on have them."""
+        return given, answer
+
     @abstractmethod
     def encode(self, values: Sequence[Value], columns: Mapping[str, Ragged]) -> dict[str, Ragged]:
         """Numbers of each row's labels, UNSEEN for those never trained on: B rows."""
